@@ -43,9 +43,9 @@ def error_lines(
     for item in error.errors():
         location = [str(part) for part in item["loc"]]
         field = ".".join(location)
-        # A layer's table is named by the user, and stands for all of `layers`.
-        inside = not location[:-1] or location[-2:-1] != ["layers"]
-        expected = allowed.get(location[-1], "a table") if inside else "a table"
+        # The entries of `layers` are named by the user, perhaps as a field is; they are tables.
+        named = location[:1] == ["layers"] and len(location) == 2
+        expected = "a table" if named else allowed.get(field.rpartition(".")[2], "a table")
         match item["type"]:
             case "dybit_lines":
                 yield from (f"{source}: {line}" for line in item["msg"].splitlines())
