@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
 from dybit.quant.config_errors import ConfigError, problem
 from dybit.quant.precision import MODES, PrecisionMode
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 if TYPE_CHECKING:
     from dybit.quant.formats import DyBit, NumberFormat

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+
 from dybit.quant.array_config import ALLOWED_MODES, ArrayConfig, ConfigTable
 from dybit.quant.config_errors import ConfigError, error_lines, problems
 from dybit.quant.precision import MODES, PrecisionMode
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 __all__ = ["ArrayConfig", "ConfigError", "LayerConfig", "LayerOverride", "QuantConfig"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import ConfigError, QuantConfig
 from dybit.quant.formats import DyBit
