@@ -1,0 +1,159 @@
+"""Matrix engine: systolic array, accumulators and re-quantisers, one after the other."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dybit.hw.accumulator import ACCUMULATOR_BITS, Accumulator
+from dybit.hw.mantissa_multiplier import mode_shape
+from dybit.hw.output_format import OutputFormat
+from dybit.hw.requantizer import Requantizer
+from dybit.hw.systolic_array import ActivationsSignature, SystolicArray, WeightsSignature
+
+__all__ = ["MatrixEngine"]
+
+
+class MatrixEngine(wiring.Component):
+    """Multiplies matrices of codes tile by tile and re-quantises the sums.
+
+    Three independent flows, each with a port of its own: weights load, activations stream and
+    add up in the accumulators, finished accumulators drain through one re-quantiser a column.
+    While one half of the accumulators drains, the other can fill. Whoever drives the ports keeps
+    two rules: an accumulator is added to again, or drained, no sooner than
+    ``Accumulator.REVISIT`` cycles after a vector reached it; the parameters of a lane stay as
+    they are until its codes have come out.
+
+    Latency: `latency` gives the cycles of each flow. Throughput: one vector of activations, one
+    row of weights and one lane of every column a cycle. No stalls.
+
+    Parameters
+    ----------
+    array : dybit.quant.config.ArrayConfig
+
+    Members
+    -------
+    activations : In(ActivationsSignature)
+        Vectors; the tag is the accumulator's `address` and `first`, which overwrites it.
+    weights : In(WeightsSignature)
+    parameters : In
+        Re-quantisation of lane `lane` of every column: `bias`, `multiplier`, `shift`.
+    drain : In
+        Reads lane `lane` of word `address` of every column and encodes it in `format`.
+    accumulators : Out
+        The lanes that `drain` named, signed, ``ACCUMULATOR_BITS`` a column.
+    codes : Out
+        Their codes, 8 bits a column.
+    """
+
+    def __init__(self, array):
+        self.array = array
+        self.systolic_array = SystolicArray(array, _tag_layout(array))
+        lane_shape = range(max(2, array.max_lanes))
+        parameters = wiring.Signature(
+            {
+                "valid": Out(1),
+                "lane": Out(lane_shape),
+                "bias": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), array.columns)),
+                "multiplier": Out(data.ArrayLayout(16, array.columns)),
+                "shift": Out(data.ArrayLayout(6, array.columns)),
+            }
+        )
+        drain = wiring.Signature(
+            {
+                "valid": Out(1),
+                "address": Out(range(max(2, array.accumulator_depth))),
+                "lane": Out(lane_shape),
+                "mode": Out(mode_shape(array)),
+                "format": Out(OutputFormat),
+            }
+        )
+        super().__init__(
+            {
+                "activations": In(ActivationsSignature(array, _tag_layout(array))),
+                "weights": In(WeightsSignature(array)),
+                "parameters": In(parameters),
+                "drain": In(drain),
+                "accumulators": Out(_columns_signature(array, signed(ACCUMULATOR_BITS))),
+                "codes": Out(_columns_signature(array, 8)),
+            }
+        )
+
+    @property
+    def latency(self):
+        """Cycles by flow: to `accumulate`, from drain to `accumulators` and to `codes`."""
+        return {
+            "accumulate": self.systolic_array.latency + Accumulator.REVISIT,
+            "accumulators": Accumulator.READ_LATENCY,
+            "codes": Accumulator.READ_LATENCY + Requantizer.LATENCY,
+        }
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.systolic_array = systolic_array = self.systolic_array
+        wiring.connect(m, wiring.flipped(self.activations), systolic_array.activations)
+        wiring.connect(m, wiring.flipped(self.weights), systolic_array.weights)
+        partial_sums = systolic_array.partial_sums
+
+        drain_valid, drain_lane, drain_format = self.drain.valid, self.drain.lane, self.drain.format
+        for stage in range(1, Accumulator.READ_LATENCY + 1):
+            valid = Signal(name=f"drain_valid_{stage}")
+            lane = Signal.like(drain_lane, name=f"drain_lane_{stage}", reset_less=True)
+            format_ = Signal(OutputFormat, name=f"drain_format_{stage}", reset_less=True)
+            m.d.sync += [valid.eq(drain_valid), lane.eq(drain_lane), format_.eq(drain_format)]
+            drain_valid, drain_lane, drain_format = valid, lane, format_
+        m.d.comb += self.accumulators.valid.eq(drain_valid)
+
+        for c in range(self.array.columns):
+            m.submodules[f"accumulator_{c}"] = accumulator = Accumulator(self.array)
+            m.d.comb += [
+                accumulator.valid.eq(partial_sums.valid),
+                accumulator.sums.eq(partial_sums.sums[c]),
+                accumulator.mode.eq(partial_sums.mode),
+                accumulator.address.eq(partial_sums.tag.address),
+                accumulator.first.eq(partial_sums.tag.first),
+                accumulator.read_address.eq(self.drain.address),
+                accumulator.read_lane.eq(self.drain.lane),
+                accumulator.read_mode.eq(self.drain.mode),
+                self.accumulators.data[c].eq(accumulator.lane),
+            ]
+
+            m.submodules[f"requantizer_{c}"] = requantizer = Requantizer(ACCUMULATOR_BITS)
+            parameters = self._parameters(m, c, drain_lane)
+            m.d.comb += [
+                requantizer.i.valid.eq(drain_valid),
+                requantizer.i.payload.accumulator.eq(accumulator.lane),
+                requantizer.i.payload.bias.eq(parameters.bias),
+                requantizer.i.payload.multiplier.eq(parameters.multiplier),
+                requantizer.i.payload.shift.eq(parameters.shift),
+                requantizer.i.payload.format.eq(drain_format),
+                requantizer.o.ready.eq(1),
+                self.codes.data[c].eq(requantizer.o.payload),
+            ]
+            if c == 0:
+                m.d.comb += self.codes.valid.eq(requantizer.o.valid)
+
+        return m
+
+    def _parameters(self, m, column, lane):
+        """Hold the re-quantisation parameters of `column`, a register a lane; return `lane`'s."""
+        layout = data.StructLayout({"bias": signed(ACCUMULATOR_BITS), "multiplier": 16, "shift": 6})
+        selected = Signal(layout, name=f"parameters_{column}")
+        for index in range(self.array.max_lanes):
+            held = Signal(layout, name=f"parameters_{column}_{index}", reset_less=True)
+            with m.If(self.parameters.valid & (self.parameters.lane == index)):
+                m.d.sync += [
+                    held.bias.eq(self.parameters.bias[column]),
+                    held.multiplier.eq(self.parameters.multiplier[column]),
+                    held.shift.eq(self.parameters.shift[column]),
+                ]
+            with m.If(lane == index):
+                m.d.comb += selected.eq(held)
+        return selected
+
+
+def _tag_layout(array):
+    return data.StructLayout({"address": range(max(2, array.accumulator_depth)), "first": 1})
+
+
+def _columns_signature(array, shape):
+    return wiring.Signature({"valid": Out(1), "data": Out(data.ArrayLayout(shape, array.columns))})

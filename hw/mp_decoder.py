@@ -1,0 +1,151 @@
+"""Mixed-precision decoder: an 8-bit word of packed codes to an operand of the array."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dybit.hw.operand import Signedness, Width, magnitude_integer, operand_layout
+
+__all__ = ["MPDecoder"]
+
+
+class MPDecoder(wiring.Component):
+    """Decodes one word a cycle: one 8-bit, two 4-bit or four 2-bit DyBit codes.
+
+    8-bit codes become sign, significand and exponent; the limit on the exponent field is an
+    input. The integer of a magnitude with ``i = min(leading ones, limit)`` is
+    ``significand << i``: below the first octave the significand is the code itself, above it is
+    a hidden one followed by the fraction, which the shift by ``i - 1`` left-aligns.
+
+    4- and 2-bit codes stay codes, with the sign apart: a product of two is cheaper as a table of
+    both codes than as arithmetic. Where the decoder takes signed and unsigned codes, a signed
+    magnitude is recoded into the unsigned code of the same integer, so that one table serves.
+
+    Latency: ``LATENCY`` cycles. Throughput: one word a cycle. No stalls.
+
+    Parameters
+    ----------
+    widths : iterable of int
+        Lane widths built, from 2, 4 and 8.
+    signedness : Signedness
+        Codes built for; with ``BOTH``, the `signed` input chooses.
+    limit : int
+        Exponent limit of the 4-bit lanes of this build, 1 to 4; a signed lane has at most 3.
+        8-bit lanes take theirs from `exponent_limit`; 2-bit lanes are plain DyBit.
+
+    Members
+    -------
+    word : In(8)
+        Packed codes, lane 0 in the least significant bits.
+    keep : In(8 // min(widths))
+        A lane whose bit is 0 gets the value 0, whatever its code.
+    width : In(Width)
+        Width of the lanes; must be one of `widths`.
+    signed : In(1)
+        The codes have a sign bit. Ignored unless `signedness` is ``BOTH``.
+    exponent_limit : In(4)
+        Limit on the exponent field of an 8-bit code, 1 to its magnitude bits.
+    operand : Out(operand_layout(widths, signedness))
+    """
+
+    LATENCY = 1
+
+    def __init__(self, widths, signedness=Signedness.BOTH, limit=4):
+        self.widths = tuple(sorted(set(widths)))
+        if not self.widths or not set(self.widths) <= {2, 4, 8}:
+            raise ValueError(f"widths must be a selection from 2, 4 and 8, not {widths!r}")
+        if not isinstance(signedness, Signedness):
+            raise TypeError(f"signedness must be a Signedness, not {signedness!r}")
+        if limit not in range(1, 5):
+            raise ValueError(f"limit must be 1 to 4, not {limit!r}")
+        self.signedness = signedness
+        self.limit = limit
+        super().__init__(
+            {
+                "word": In(8),
+                "keep": In(8 // self.widths[0]),
+                "width": In(Width),
+                "signed": In(1),
+                "exponent_limit": In(4),
+                "operand": Out(operand_layout(self.widths, signedness)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        is_signed = Signal()
+        if self.signedness is Signedness.BOTH:
+            m.d.comb += is_signed.eq(self.signed)
+        else:
+            m.d.comb += is_signed.eq(self.signedness is Signedness.SIGNED)
+
+        operand = Signal(self.operand.shape(), reset_less=True)
+        m.d.sync += operand.as_value().eq(0)
+        with m.Switch(self.width):
+            for bits in self.widths:
+                with m.Case(Width.of(bits)):
+                    decode = self._decode_wide if bits == 8 else self._decode_narrow
+                    for k in range(8 // bits):
+                        decode(m, operand[f"w{bits}"][k], bits, k, is_signed)
+        m.d.comb += self.operand.eq(operand)
+
+        return m
+
+    def _decode_wide(self, m, lane, bits, k, is_signed):
+        # Left-aligned, a signed magnitude is an unsigned one with a zero behind it: the same
+        # leading ones, the same exponent, twice the significand.
+        magnitude = Signal(8)
+        m.d.comb += magnitude.eq(Mux(is_signed, self.word << 1, self.word))
+
+        exponent = Signal(4)
+        fraction = Signal(6)
+        significand = Signal(8)
+        m.d.comb += significand.eq(magnitude)
+        for ones in range(1, 9):
+            with m.If(magnitude[8 - ones :].all() & (self.exponent_limit >= ones)):
+                m.d.comb += exponent.eq(ones)
+                if ones > 1:
+                    # At the limit there is no terminating zero to shift out.
+                    limited = self.exponent_limit == ones
+                    shift = Mux(limited, magnitude << (ones - 2), magnitude << (ones - 1))
+                    m.d.comb += fraction.eq(shift)
+                    m.d.comb += significand.eq(Cat(fraction, 1))
+                else:
+                    with m.If(self.exponent_limit == 1):
+                        m.d.comb += exponent.eq(0)
+                    with m.Else():
+                        m.d.comb += significand.eq(Cat(magnitude[:6], 1))
+
+        m.d.sync += [
+            lane.sign.eq(is_signed & self.word[-1]),
+            lane.significand.eq(
+                Mux(self.keep[k], Mux(is_signed, significand >> 1, significand), 0)
+            ),
+            lane.exponent.eq(exponent),
+        ]
+
+    def _decode_narrow(self, m, lane, bits, k, is_signed):
+        code = self.word.word_select(k, bits)
+        magnitude = Signal(bits, name=f"magnitude_{bits}_{k}")
+        with m.If(is_signed):
+            m.d.comb += magnitude.eq(self._recode(m, code[:-1], bits))
+        with m.Else():
+            m.d.comb += magnitude.eq(code)
+        m.d.sync += [
+            lane.sign.eq(is_signed & code[-1]),
+            lane.magnitude.eq(Mux(self.keep[k], magnitude, 0)),
+        ]
+
+    def _recode(self, m, code, bits):
+        """Return the code that stands, in this build's lanes, for a signed magnitude `code`."""
+        lane_bits = self.signedness.magnitude_bits(bits)
+        limit = self.limit if bits == 4 else bits
+        of_integer = {magnitude_integer(c, lane_bits, limit): c for c in range(1 << lane_bits)}
+        table = [of_integer[magnitude_integer(c, bits - 1, limit)] for c in range(1 << (bits - 1))]
+        recoded = Signal(bits, name=f"recoded_{bits}")
+        with m.Switch(code):
+            for c, value in enumerate(table):
+                with m.Case(c):
+                    m.d.comb += recoded.eq(value)
+        return recoded

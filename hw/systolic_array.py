@@ -1,0 +1,254 @@
+"""Systolic array: rows of input channels by columns of output channels, weights stationary."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dybit.hw.mantissa_multiplier import mode_shape
+from dybit.hw.mp_decoder import MPDecoder
+from dybit.hw.operand import Signedness, Width
+from dybit.hw.processing_element import ProcessingElement, flow_layout, weights_layout
+
+__all__ = ["ActivationsSignature", "PartialSumsSignature", "SystolicArray", "WeightsSignature"]
+
+
+class ActivationsSignature(wiring.Signature):
+    """One vector of activation words a cycle, without back-pressure.
+
+    Members
+    -------
+    valid : the rest is a vector to compute with
+    word : row r's packed codes, input channels ``r * 8/a ..`` of the vector
+    keep : for each row, a bit a lane; a lane whose bit is 0 enters as the value 0
+    mode : index into ``array.modes``
+    signed : the codes are signed; matters where the array is built for both
+    exponent_limit : limit on the exponent field of 8-bit codes
+    swap : this vector is the first to meet the weights loaded last
+    tag : handed on with the vector's partial sums
+    """
+
+    def __init__(self, array, tag_shape):
+        super().__init__(
+            {
+                "valid": Out(1),
+                "word": Out(data.ArrayLayout(8, array.rows)),
+                "keep": Out(data.ArrayLayout(array.max_channels, array.rows)),
+                "mode": Out(mode_shape(array)),
+                "signed": Out(1),
+                "exponent_limit": Out(4),
+                "swap": Out(1),
+                "tag": Out(tag_shape),
+            }
+        )
+
+
+class WeightsSignature(wiring.Signature):
+    """One row of weights a transfer, the bottom row of a tile first.
+
+    Members
+    -------
+    valid, ready : a row is transferred in each cycle in which both are 1
+    word : for each column its packed weights; byte k meets activation lane k, and holds one code
+        for each output lane, lane 0 in the least significant bits
+    mode : index into ``array.modes``
+    exponent_limit : limit on the exponent field of 8-bit codes
+    """
+
+    def __init__(self, array):
+        super().__init__(
+            {
+                "valid": Out(1),
+                "ready": In(1),
+                "word": Out(data.ArrayLayout(data.ArrayLayout(8, array.word_bytes), array.columns)),
+                "mode": Out(mode_shape(array)),
+                "exponent_limit": Out(4),
+            }
+        )
+
+
+class PartialSumsSignature(wiring.Signature):
+    """The partial sums of one vector of activations.
+
+    Members
+    -------
+    valid : the rest holds the sums of a vector
+    sums : for each column its output lanes, signed, ``array.partial_sum_lane_bits(mode)`` each
+    mode, tag : those of the vector
+    """
+
+    def __init__(self, array, tag_shape):
+        super().__init__(
+            {
+                "valid": Out(1),
+                "sums": Out(data.ArrayLayout(array.partial_sum_bits, array.columns)),
+                "mode": Out(mode_shape(array)),
+                "tag": Out(tag_shape),
+            }
+        )
+
+
+class SystolicArray(wiring.Component):
+    """Multiplies vectors of activations with a stationary tile of weights.
+
+    Row r takes the activations of input channels r * 8/a and up, column c yields output channels
+    c * 8/w and up. Decoders stand at the edges; registers skew the rows and de-skew the columns,
+    so that a vector goes in in one cycle and its sums come out in one.
+
+    Weights of the next tile load while the present one computes. A tile of R rows may begin in
+    the cycle of the `swap` of the tile before it and must be complete in the cycle before its
+    own. `weights.ready` is 0 while a complete tile waits for its swap. A swap without a complete
+    tile computes with what has been loaded.
+
+    Latency: `latency` cycles, R + C - 1 and that of an element. Throughput: one vector a
+    cycle; the mode may change at any swap, without an idle cycle.
+
+    Parameters
+    ----------
+    array : dybit.quant.config.ArrayConfig
+    tag_shape : ShapeLike
+        Shape of what travels beside each vector.
+
+    Members
+    -------
+    activations : In(ActivationsSignature(array, tag_shape))
+    weights : In(WeightsSignature(array))
+    partial_sums : Out(PartialSumsSignature(array, tag_shape))
+    """
+
+    def __init__(self, array, tag_shape=1):
+        self.array = array
+        self.elements = [
+            [ProcessingElement(array) for _ in range(array.columns)] for _ in range(array.rows)
+        ]
+        super().__init__(
+            {
+                "activations": In(ActivationsSignature(array, tag_shape)),
+                "weights": In(WeightsSignature(array)),
+                "partial_sums": Out(PartialSumsSignature(array, tag_shape)),
+            }
+        )
+
+    @property
+    def latency(self):
+        """Cycles from a vector of activations to its partial sums."""
+        skew = self.array.rows - 1 + self.array.columns - 1
+        return MPDecoder.LATENCY + skew + self.elements[0][0].latency
+
+    def elaborate(self, platform):
+        m = Module()
+        for r, row in enumerate(self.elements):
+            for c, element in enumerate(row):
+                m.submodules[f"processing_element_{r}_{c}"] = element
+
+        self._feed_activations(m)
+        self._feed_weights(m)
+        for row in self.elements:
+            for left, right in zip(row, row[1:], strict=False):
+                m.d.comb += right.flow_i.eq(left.flow_o)
+        for upper, lower in zip(self.elements, self.elements[1:], strict=False):
+            for above, below in zip(upper, lower, strict=True):
+                m.d.comb += [
+                    below.psum_i.eq(above.psum_o),
+                    below.weights_i.eq(above.weights_o),
+                ]
+
+        for c, element in enumerate(self.elements[-1]):
+            sums = _delay(m, element.psum_o, self.array.columns - 1 - c, f"sums_{c}")
+            m.d.comb += self.partial_sums.sums[c].eq(sums)
+        delayed = {"valid": True, "mode": False, "tag": False}
+        for name, reset in delayed.items():
+            value = getattr(self.activations, name)
+            m.d.comb += getattr(self.partial_sums, name).eq(
+                _delay(m, value, self.latency, name, reset=reset)
+            )
+
+        return m
+
+    def _feed_activations(self, m):
+        width = _width_of(m, self.array, self.activations.mode, "activation")
+        for r, row in enumerate(self.elements):
+            decoder = MPDecoder(
+                {mode.activation_bits for mode in self.array.modes},
+                Signedness(self.array.activations),
+                self.array.activation_exponent_limit,
+            )
+            m.submodules[f"activation_decoder_{r}"] = decoder
+            m.d.comb += [
+                decoder.word.eq(self.activations.word[r]),
+                decoder.keep.eq(self.activations.keep[r]),
+                decoder.width.eq(width),
+                decoder.signed.eq(self.activations.signed),
+                decoder.exponent_limit.eq(self.activations.exponent_limit),
+            ]
+            flow = Signal(flow_layout(self.array), name=f"flow_{r}")
+            swap = self.activations.valid & self.activations.swap
+            latency = MPDecoder.LATENCY
+            m.d.comb += [
+                flow.operand.eq(_delay(m, decoder.operand, r, f"operand_{r}")),
+                flow.mode.eq(_delay(m, self.activations.mode, r + latency, f"mode_{r}")),
+                flow.swap.eq(_delay(m, swap, r + latency, f"swap_{r}", reset=True)),
+                row[0].flow_i.eq(flow),
+            ]
+
+    def _feed_weights(self, m):
+        rows_loaded = Signal(range(self.array.rows + 1))
+        complete = rows_loaded == self.array.rows
+        swap = self.activations.valid & self.activations.swap
+        transfer = self.weights.valid & self.weights.ready
+        m.d.comb += self.weights.ready.eq(~complete | swap)
+        first = Signal()
+        m.d.comb += first.eq(swap | (rows_loaded == 0))
+        with m.If(swap):
+            m.d.sync += rows_loaded.eq(transfer)
+        with m.Elif(transfer):
+            m.d.sync += rows_loaded.eq(rows_loaded + 1)
+
+        width = _width_of(m, self.array, self.weights.mode, "weight")
+        for c in range(self.array.columns):
+            weights = Signal(weights_layout(self.array), name=f"weights_{c}")
+            for k in range(self.array.word_bytes):
+                decoder = MPDecoder(
+                    {mode.weight_bits for mode in self.array.modes if mode.channels > k},
+                    Signedness.SIGNED,
+                    self.array.weight_exponent_limit,
+                )
+                m.submodules[f"weight_decoder_{k}_{c}"] = decoder
+                m.d.comb += [
+                    decoder.word.eq(self.weights.word[c][k]),
+                    decoder.keep.eq(~0),
+                    decoder.width.eq(width),
+                    decoder.signed.eq(1),
+                    decoder.exponent_limit.eq(self.weights.exponent_limit),
+                    weights[f"byte_{k}"].eq(_delay(m, decoder.operand, c, f"weights_{c}_{k}")),
+                ]
+            enable = _delay(m, transfer, c + MPDecoder.LATENCY, f"enable_{c}", reset=True)
+            starts = _delay(m, first, c + MPDecoder.LATENCY, f"first_{c}", reset=True)
+            above = None
+            for row in self.elements:
+                element = row[c]
+                m.d.comb += element.enable.eq(enable)
+                if above is None:
+                    m.d.comb += [element.load.eq(1), element.weights_i.eq(weights)]
+                else:
+                    m.d.comb += element.load.eq(above.loaded & ~starts)
+                above = element
+
+
+def _width_of(m, array, mode, operand):
+    """Return the `Width` of a mode's weights or activations."""
+    width = Signal(Width, name=f"{operand}_width")
+    with m.Switch(mode):
+        for index, built in enumerate(array.modes):
+            with m.Case(index):
+                m.d.comb += width.eq(Width.of(getattr(built, f"{operand}_bits")))
+    return width
+
+
+def _delay(m, value, cycles, name, *, reset=False):
+    """Return `value` as it was `cycles` ago."""
+    value = Value.cast(value)
+    for stage in range(cycles):
+        delayed = Signal(len(value), name=f"{name}_delayed_{stage + 1}", reset_less=not reset)
+        m.d.sync += delayed.eq(value)
+        value = delayed
+    return value
