@@ -1,0 +1,242 @@
+"""From an exact rational number to the DyBit code nearest to it."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .output_format import CODE_BITS, OUTPUT_WIDTHS, OutputFormat
+from .sticky_shift import shift_right
+
+__all__ = ["MAGNITUDE_BITS", "Encoder", "EncoderInput"]
+
+MAGNITUDE_BITS = 15
+"""Integer bits of a magnitude: the largest DyBit integer, 2^14 at 8 bits, and its binade."""
+
+
+class EncoderInput(data.Struct):
+    """A number in units of the output format's integers, and the format.
+
+    Members
+    -------
+    negative : 1
+        Whether the number is below 0. Meaningless, and harmless, when it is 0.
+    magnitude : 15
+        Integer part of the absolute value; anything larger is given as 32767.
+    half : 1
+        First bit after the point.
+    sticky : 1
+        Whether any bit after that one is set.
+    output_format : OutputFormat
+    """
+
+    negative: 1
+    magnitude: MAGNITUDE_BITS
+    half: 1
+    sticky: 1
+    output_format: OutputFormat
+
+
+class Encoder(wiring.Component):
+    """Encodes a number as the nearest value of a DyBit format chosen with every number.
+
+    One rounding to the nearest representable value; a tie goes to the even code; beyond the
+    largest value, or above ``max_code``, the result saturates there. A negative number becomes
+    0 in an unsigned format or under ``relu``. Negative zero is never produced.
+
+    **Throughput and latency.** One number a cycle; a code appears ``LATENCY`` accepted cycles
+    after its number. Back-pressure stops the whole pipeline at once: while a code waits for
+    ``o.ready``, nothing is accepted.
+
+    **How.** Let N be the magnitude bits and r the exponent limit. The values lie in octaves:
+    octave 0 is ``[0, 2^(N-1))`` in steps of 1, octave i is ``[2^(N-2+i), 2^(N-1+i))`` in steps
+    of ``2^(2i-1)``, or of ``2^(2r-2)`` for the last, i = r. The number's significant bits thus
+    give the octave, the octave gives the shift that leaves one code per integer, and the code
+    is i leading ones, a zero unless i = r, and the shifted number less its own leading one.
+    As codes are monotone in value, a carry out of the rounding runs into the next octave by
+    itself. The four stages measure, locate, shift and round.
+
+    Parameters
+    ----------
+    widths : iterable of int
+        Code widths to build, any of 2, 4 and 8. Logic is built for these only; what comes out
+        for another ``output_format.width`` is not specified.
+
+    Members
+    -------
+    i : In(stream.Signature(EncoderInput))
+        Numbers and their formats.
+    o : Out(stream.Signature(8))
+        Codes, sign above magnitude, in the least significant bits.
+
+    Raises
+    ------
+    ValueError
+        If `widths` is empty or names another width.
+    """
+
+    LATENCY = 4
+
+    def __init__(self, widths=(2, 4, 8)):
+        self.widths = tuple(sorted(set(widths)))
+        if not self.widths or not set(self.widths) <= set(OUTPUT_WIDTHS):
+            raise ValueError(f"widths must be one or more of 2, 4 and 8, not {widths!r}")
+        super().__init__(
+            {"i": In(stream.Signature(EncoderInput)), "o": Out(stream.Signature(CODE_BITS))}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        code_bits = self.widths[-1]
+        # Everything from 2^(2N-1) up saturates, so larger numbers may be cut down to all ones.
+        number_bits = 2 * code_bits - 1
+        magnitude_sizes = sorted({width - signed for width in self.widths for signed in (0, 1)})
+
+        code_fields = {"negative": 1, "last_bit": range(code_bits), "limit": code_bits}
+        number_fields = {"magnitude": number_bits, "half": 1, "sticky": 1}
+        measured = Signal(
+            data.StructLayout(
+                code_fields
+                | number_fields
+                | {"exponent_limit": 4, "length": range(number_bits + 1)}
+            ),
+            reset_less=True,
+        )
+        located = Signal(
+            data.StructLayout(
+                code_fields
+                | number_fields
+                | {"ones": range(code_bits + 1), "terminated": 1, "shift": 4}
+            ),
+            reset_less=True,
+        )
+        shifted = Signal(
+            data.StructLayout(code_fields | {"code": code_bits, "half": 1, "sticky": 1}),
+            reset_less=True,
+        )
+        code = Signal(CODE_BITS, reset_less=True)
+        valid = Signal(self.LATENCY)
+        advance = Signal()
+
+        m.d.comb += [
+            advance.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(advance),
+            self.o.valid.eq(valid[-1]),
+            self.o.payload.eq(code),
+        ]
+        with m.If(advance):
+            m.d.sync += valid.eq(Cat(self.i.valid, valid))
+
+        # Measure the number's significant bits, and find what the format allows.
+        number = self.i.payload
+        dropped = Signal()
+        last_bit = Signal(range(code_bits))  # N - 1
+        limit = Signal(code_bits)
+        magnitude = Signal(number_bits)
+        m.d.comb += [
+            dropped.eq(
+                number.negative & (~number.output_format.signed | number.output_format.relu)
+            ),
+            magnitude.eq(number.magnitude[:number_bits]),
+        ]
+        with m.If(number.magnitude[number_bits:].any()):
+            m.d.comb += magnitude.eq(~0)
+        with m.Switch(number.output_format.width):
+            for width in self.widths:
+                with m.Case(OUTPUT_WIDTHS[width]):
+                    m.d.comb += last_bit.eq(width - 1 - number.output_format.signed)
+        with m.Switch(last_bit):
+            for size in magnitude_sizes:
+                with m.Case(size - 1):
+                    largest = (1 << size) - 1
+                    m.d.comb += limit.eq(
+                        Mux(
+                            number.output_format.max_code[size:].any(),
+                            largest,
+                            number.output_format.max_code[:size],
+                        )
+                    )
+        with m.If(advance):
+            m.d.sync += [
+                measured.negative.eq(number.negative),
+                measured.last_bit.eq(last_bit),
+                measured.limit.eq(Mux(dropped, 0, limit)),
+                measured.exponent_limit.eq(number.output_format.exponent_limit),
+                measured.length.eq(_significant_bits(m, magnitude)),
+                measured.magnitude.eq(magnitude),
+                measured.half.eq(number.half),
+                measured.sticky.eq(number.sticky),
+            ]
+
+        # Locate the octave: its leading ones, and the shift that takes its step to 1.
+        octave = Signal(range(-code_bits, number_bits + 1))
+        ones = Signal(range(code_bits + 1))
+        terminated = Signal()
+        m.d.comb += [
+            octave.eq(measured.length - measured.last_bit),
+            terminated.eq(octave < measured.exponent_limit),
+        ]
+        with m.If(octave > 0):
+            m.d.comb += ones.eq(Mux(terminated, octave, measured.exponent_limit))
+        with m.If(advance):
+            m.d.sync += [
+                _copy(located, measured, code_fields | number_fields),
+                # Beyond the last octave, as many ones as there can be saturate the code.
+                located.ones.eq(Mux(octave > measured.exponent_limit, code_bits, ones)),
+                located.terminated.eq(terminated),
+                located.shift.eq(Mux(octave > 0, Cat(terminated, (ones - 1)[:3]), 0)),
+            ]
+
+        # Shift, then put the leading ones above what is left.
+        fixed_point = Cat(located.half, located.magnitude)
+        coarse, coarse_lost = shift_right(m, fixed_point, located.shift[2:], 4, name="coarse")
+        fine, fine_lost = shift_right(m, coarse, located.shift[:2], 1, name="fine")
+        prefix = Signal(code_bits)
+        with m.Switch(located.last_bit):
+            for size in magnitude_sizes:
+                with m.Case(size - 1):
+                    m.d.comb += prefix.eq(Cat(located.ones >= size - bit for bit in range(size)))
+        # The bit below the prefix is the number's leading one, where the code has a zero.
+        cleared = prefix[1:] & located.terminated.replicate(code_bits - 1)
+        with m.If(advance):
+            m.d.sync += [
+                _copy(shifted, located, code_fields),
+                shifted.code.eq(prefix | (fine[1:] & ~cleared)),
+                shifted.half.eq(fine[0]),
+                shifted.sticky.eq(located.sticky | coarse_lost | fine_lost),
+            ]
+
+        # Round, saturate, and give the sign to what is not zero.
+        rounded = Signal(code_bits + 1)
+        saturated = Signal(code_bits)
+        m.d.comb += [
+            rounded.eq(shifted.code + (shifted.half & (shifted.sticky | shifted.code[0]))),
+            saturated.eq(Mux(rounded > shifted.limit, shifted.limit, rounded)),
+        ]
+        with m.If(advance):
+            m.d.sync += code.eq(saturated)
+            with m.If(shifted.negative & saturated.any()):
+                m.d.sync += code.bit_select(shifted.last_bit + 1, 1).eq(1)
+
+        return m
+
+
+def _significant_bits(m, value):
+    """Return how many bits `value`, which has 2^k - 1 of them, needs: k bits, by bisection."""
+    digits = []
+    while len(value) > 1:
+        middle = len(value) // 2
+        long = Signal(name=f"longer_than_{middle}")
+        rest = Signal(middle, name=f"rest_{middle}")
+        m.d.comb += [
+            long.eq(value[middle:].any()),
+            rest.eq(Mux(long, value[middle + 1 :], value[:middle])),
+        ]
+        digits.insert(0, long)
+        value = rest
+    return Cat(value, *digits)
+
+
+def _copy(target, source, fields):
+    """Return the assignments of those fields from one pipeline register to the next."""
+    return [target[name].eq(source[name]) for name in fields]
