@@ -1,0 +1,197 @@
+"""Gives the RTLIL of one module the names its author wrote.
+
+Amaranth refers to every net by one name of its own choice, often a number, and lists the
+author's names as aliases nobody reads. Here the aliases take the place of the numbers:
+results carry the name of the signal they are assigned to, what an instance drives carries
+``<instance>__<port>``, what a register will take next ``<register>_next``. Nothing but
+names changes.
+"""
+
+import re
+
+__all__ = ["readable"]
+
+_DROPPED_ATTRIBUTE = re.compile(
+    r"^ *attribute \\(generator|top|src|amaranth\.\w+|enum_\w+) .*\n", re.MULTILINE
+)
+_WIRE = re.compile(
+    r"^  wire width (?P<width>\d+) (?:(?P<port>input|output) \d+ )? ?"
+    r"(?P<signed>signed )?(?P<name>\S+)$"
+)
+_CELL = re.compile(r"^  cell (?P<kind>\S+) (?P<name>\S+)$")
+_CONNECT = re.compile(r"^    connect (?P<port>\S+) (?P<value>.+)$")
+_ALIAS = re.compile(r"^connect (?P<name>\S+) (?P<value>.+)$")
+_ASSIGN = re.compile(r"^(?P<target> *assign (?:\{[^}]*\}|\S+(?: \[[\d:]+\])?) )(?P<value>.*)$")
+_NAME = re.compile(r"\\\S+|\$\d+(?= |$)")
+_SLICE = re.compile(r"(?P<name>\\\S+|\$\d+) (?P<range>\[[\d:]+\])")
+
+
+def _whole(width):
+    return "[0]" if width == 1 else f"[{width - 1}:0]"
+
+
+class _Module:
+    """One module as lines, with what is known about its names."""
+
+    def __init__(self, text):
+        self.lines = [line for line in text.split("\n") if line]
+        self.width = {}
+        self.ports = {}
+        self.cells = {}  # instance -> kind
+        self.connections = []  # (instance, port, value) of submodule instances
+        self.registers = []  # (Q, D)
+        self.aliases = {}
+        cell = {}
+        for line in self.lines:
+            if match := _WIRE.match(line):
+                self.width[match["name"]] = int(match["width"])
+                if match["port"]:
+                    self.ports[match["name"]] = match["port"]
+            elif match := _CELL.match(line):
+                cell = {}
+                kind, instance = match["kind"], match["name"]
+                self.cells[instance] = kind
+            elif match := _CONNECT.match(line):
+                cell[match["port"]] = match["value"]
+                if kind.startswith("\\"):
+                    self.connections.append((instance, match["port"], match["value"]))
+                if kind == "$dff" and match["port"] == "\\Q":
+                    self.registers.append((match["value"], cell["\\D"]))
+            elif match := _ALIAS.match(line):
+                self.aliases[match["name"]] = match["value"]
+
+    def is_whole(self, value):
+        """Return the wire a value covers entirely, or None."""
+        name, _, bits = value.partition(" ")
+        if name in self.width and (not bits or bits == _whole(self.width[name])):
+            return name
+        return None
+
+
+def _base(name):
+    return re.sub(r"\$\d+$", "", name)
+
+
+def _plan(module):
+    """Decide every change of name.
+
+    Returns
+    -------
+    renamed : dict
+        Wire to its new name, everywhere.
+    replaced : dict
+        Slice to the alias read in its place.
+    dropped : set
+        Aliases that go, with their declaration.
+    """
+    renamed, replaced, dropped = {}, {}, set()
+    aliases = {name: value for name, value in module.aliases.items() if name not in module.ports}
+    by_value = {}
+    for name, value in aliases.items():
+        by_value.setdefault(value, []).append(name)
+
+    for instance, port, value in module.connections:
+        label = f"{instance}__{port[1:]}"
+        if value in module.width and value not in module.ports and _base(value) == port:
+            renamed[value] = label
+            continue
+        echoes = [name for name in by_value.get(value, ()) if _base(name) == port]
+        # A sum or a selection that only feeds this port takes the port's name.
+        if echoes and value.startswith("$") and len(by_value[value]) == len(echoes):
+            renamed.setdefault(echoes[0], label)
+            echoes = echoes[1:]
+            by_value[value] = []
+        dropped.update(name for name in echoes if name not in renamed)
+
+    for name, value in aliases.items():
+        source = module.is_whole(value)
+        if name in dropped:
+            continue
+        if source is not None and source.startswith("$") and source not in renamed:
+            renamed[source] = renamed.get(name, name)
+            dropped.add(name)
+        elif source is None and _SLICE.fullmatch(value) and value not in replaced:
+            replaced[value] = f"{name} {_whole(module.width[name])}"
+
+    for register, following in module.registers:
+        source = module.is_whole(following)
+        if source is not None and source.startswith("$") and source not in renamed:
+            renamed[source] = f"{renamed.get(register, register)}_next"
+    return renamed, replaced, dropped
+
+
+def _legalise(names, renamed, ports):
+    """Return a map from each name to a unique plain identifier; ports and numbers stay."""
+    final = {name: name for name in ports}
+    taken = {name[1:] for name in ports}
+    for name in sorted(names, key=lambda name: "$" in name):  # plain names keep theirs
+        wanted = renamed.get(name, name)
+        if name in final or wanted.startswith("$"):
+            continue
+        legal = re.sub(r"\W+", "_", wanted[1:].replace(".", "__"))
+        unique, count = legal, 1
+        while unique in taken:
+            count += 1
+            unique = f"{legal}_{count}"
+        taken.add(unique)
+        final[name] = f"\\{unique}"
+    return final
+
+
+def readable(text, port_order=None):
+    """Return the module with readable names and its ports in a given order.
+
+    Parameters
+    ----------
+    text : str
+        RTLIL of one module as Amaranth writes it.
+    port_order : sequence of str, optional
+        Port names, in the order wanted in the module header; default: as they come.
+    """
+    module = _Module(_DROPPED_ATTRIBUTE.sub("", text))
+    renamed, replaced, dropped = _plan(module)
+    wires = [name for name in module.width if name not in dropped]
+    final = _legalise([*wires, *module.cells], renamed, module.ports)
+    registers = {name for name, _ in module.registers}
+    listed = [f"\\{name}" for name in port_order] if port_order else list(module.ports)
+    order = {name: index for index, name in enumerate(listed, start=1)}
+
+    def read(value):
+        value = _SLICE.sub(lambda match: replaced.get(match[0], match[0]), value)
+        return _NAME.sub(lambda match: final.get(match[0], match[0]), value)
+
+    lines, attributes = [], []
+    for line in module.lines:
+        if line.startswith("  attribute"):
+            attributes.append(line)
+            continue
+        if match := _WIRE.match(line):
+            name = match["name"]
+            if name not in registers:  # an alias repeats the initial value of its register
+                attributes = [item for item in attributes if not item.startswith(r"  attribute \init")]
+            if name not in dropped:
+                port = f" {match['port']} {order[name]}" if match["port"] else ""
+                signed = " signed" if match["signed"] else ""
+                lines += attributes
+                lines.append(f"  wire width {match['width']}{port}{signed} {final.get(name, name)}")
+            attributes = []
+            continue
+        lines += attributes
+        attributes = []
+        if match := _CELL.match(line):
+            name = match["name"]
+            lines.append(f"  cell {match['kind']} {final.get(name, name)}")
+        elif match := _CONNECT.match(line):
+            lines.append(f"    connect {match['port']} {read(match['value'])}")
+        elif match := _ASSIGN.match(line):
+            target = _NAME.sub(lambda match: final.get(match[0], match[0]), match["target"])
+            lines.append(target + read(match["value"]))
+        elif match := _ALIAS.match(line):
+            if match["name"] not in dropped:
+                value = _NAME.sub(lambda match: final.get(match[0], match[0]), match["value"])
+                lines.append(f"connect {final[match['name']]} {value}")
+        elif line.lstrip().startswith("switch"):
+            lines.append(read(line))
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,137 @@
+"""Writes a component as readable, deterministic Verilog with a manifest.
+
+The bytes depend on the design alone: no dates, paths or source positions, and one module
+for all equal components (see `hw.units`). The manifest describes the top module to
+whatever simulates, synthesises or drives it.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from dybit.hw.naming import readable
+from dybit.hw.units import split
+from dybit.hw.yosys import run_yosys
+
+__all__ = ["WAIVERS", "emit"]
+
+# What Amaranth's back end forces; everything else Verilator warns of is an error.
+WAIVERS = {
+    "PROCASSINIT": "registers carry their initial value in the declaration, as FPGAs load it",
+    "UNUSEDSIGNAL": "sums are written a bit wider than the signal that takes their low bits",
+    "WIDTHEXPAND": "operands are written at their own width and extended by the operator",
+}
+
+_SCRIPT = """
+read_rtlil design.il
+proc -nomux -norom
+memory_collect
+write_verilog design.v
+"""
+
+
+def _modules(text):
+    """Yield (name, text) of each module in an RTLIL text."""
+    for match in re.finditer(r"^module \\(\S+)\n.*?^end\n", text, re.MULTILINE | re.DOTALL):
+        yield match[1], match[0]
+
+
+def _rtlil(units):
+    """Join the units into one RTLIL design, names made readable."""
+    texts, plain = [], {}
+    for unit in units:
+        for name, text in _modules(unit.text):
+            # Parts that are no component of their own keep their parent's name in theirs.
+            plain[name] = name.replace(".", "__")
+            order = [port.name for port in unit.ports] if name == unit.name else None
+            texts.append(readable(text, order))
+    design = "\n".join(texts)
+    for name, flat in plain.items():
+        if name != flat:
+            design = re.sub(rf"\\{re.escape(name)}(?=\s)", lambda _, to=flat: f"\\{to}", design)
+    return design
+
+
+def _verilog(units, name):
+    with tempfile.TemporaryDirectory(prefix="dybit-verilog-") as scratch:
+        Path(scratch, "design.il").write_text(_rtlil(units))
+        run_yosys(_SCRIPT, scratch)
+        text = Path(scratch, "design.v").read_text()
+    _, _, body = text.partition("*/\n")  # Yosys's header names its version
+    # Yosys calls the signal that wakes combinational blocks at time 0 after its own source.
+    body = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "time_zero_event", body)
+    return f"// DyBit: {name}, generated from its Amaranth description. Do not edit.\n{body}"
+
+
+def _replace(path, text):
+    """Write a file in one step: it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _instances(units):
+    """Count the instances of each module below the top."""
+    counts = {units[-1].name: 1}
+    for unit in reversed(units):  # parents come after their children
+        for child, times in unit.children.items():
+            counts[child] = counts.get(child, 0) + times * counts[unit.name]
+    return counts
+
+
+def emit(component, name, directory, parameters=None, latency=None):
+    """Write ``<name>.v``, ``<name>.vlt`` and ``manifest.json`` into a directory.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        Design to emit; its module is called `name`, the others ``<name>_<class>``.
+    name : str
+        Name of the top module: letters, digits and underscores.
+    directory : path
+        Created when absent.
+    parameters, latency : dict, optional
+        Recorded in the manifest: what the design was built with, cycles by path.
+
+    Returns
+    -------
+    dict
+        The manifest: ``name``, ``top``, ``verilog``, ``waivers``, ``ports``, ``modules``
+        (component and instances by module), ``parameters``, ``latency`` and
+        ``content_hash``, the SHA-256 of the Verilog. It is written last, so that a
+        manifest whose hash agrees stands for a complete result.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(f"Name must be letters, digits and underscores, not {name!r}")
+    units = split(component, name)
+    verilog = _verilog(units, name)
+    counts = _instances(units)
+    manifest = {
+        "name": name,
+        "top": name,
+        "verilog": f"{name}.v",
+        "waivers": f"{name}.vlt",
+        "ports": [
+            {"name": port.name, "direction": port.direction, "width": port.width}
+            for port in units[-1].ports
+        ],
+        "modules": {
+            unit.name: {"component": unit.component, "instances": counts[unit.name]}
+            for unit in reversed(units)
+        },
+        "parameters": parameters or {},
+        "latency": latency or {},
+        "content_hash": f"sha256:{hashlib.sha256(verilog.encode()).hexdigest()}",
+    }
+    waivers = ["`verilator_config"]
+    for rule, reason in WAIVERS.items():
+        waivers += [f"// {reason}", f'lint_off -rule {rule} -file "*{name}.v"']
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / manifest["waivers"], "\n".join(waivers) + "\n")
+    _replace(directory / manifest["verilog"], verilog)
+    _replace(directory / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    return manifest
