@@ -1,0 +1,101 @@
+"""What every test may use: the config of RTL benches, vector counts, and optional tools.
+
+A bench that compares hardware with a model is marked ``rtl`` and reports what it compared::
+
+    RTL_CONFIGS = [QuantConfig.load("configs/all-modes.toml")]
+
+    @pytest.mark.rtl
+    def test_encoder(rtl_config, vectors):
+        ...
+        vectors("encoder", codes.size)
+
+`rtl_config` runs over the module's ``RTL_CONFIGS``, or over the one config that
+``--quant-config`` names; ``make sim CONFIG=...`` passes it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+
+from dybit.quant.config import ConfigError, QuantConfig
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quant-config",
+        metavar="PATH",
+        help="quant config on which the RTL benches run, in place of their own lists",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(VectorReport())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "rtl_config" in metafunc.fixturenames:
+        path = metafunc.config.getoption("--quant-config")
+        try:
+            configs = [QuantConfig.load(path)] if path else metafunc.module.RTL_CONFIGS
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+        metafunc.parametrize("rtl_config", configs, ids=lambda config: config.name)
+
+
+@pytest.fixture
+def vectors(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Record that a bench compared a number of vectors; the summary lists the sums."""
+
+    def record(bench: str, count: int) -> None:
+        if count <= 0:
+            pytest.fail(f"{bench} compared {count} vectors: a bench that compares none proves none")
+        record_property("vectors", [bench, int(count)])
+
+    return record
+
+
+@pytest.fixture
+def debian_tool() -> Callable[[str], str]:
+    """Return the path of a tool that PyPI does not have, or skip the test with the reason.
+
+    Tools from PyPI are dependencies: a test that misses one must fail, so it asks for them by
+    the function under test and not through here.
+    """
+
+    def find(program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            pytest.skip(f"{program} is missing: install it with `apt-get install {program}`")
+        return path
+
+    return find
+
+
+class VectorReport:
+    """Adds up what the benches compared and prints it below the test results."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, list[int]] = defaultdict(list)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # Properties travel with the report, so the counts of xdist's workers arrive here too.
+        if report.when == "call" and report.passed:
+            for name, value in report.user_properties:
+                if name == "vectors":
+                    bench, count = value
+                    self.counts[bench].append(count)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.counts:
+            return
+        width = max(map(len, [*self.counts, "bench"]))
+        rows = [(bench, len(counts), sum(counts)) for bench, counts in sorted(self.counts.items())]
+        terminalreporter.section("vectors compared, all equal")
+        terminalreporter.write_line(f"{'bench':{width}}  {'runs':>6}  {'vectors':>15}")
+        total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
+        for bench, runs, vectors in [*rows, total]:
+            terminalreporter.write_line(f"{bench:{width}}  {runs:6}  {vectors:15,}")
