@@ -146,7 +146,10 @@ class NumberFormat(ABC):
 
     def rounding_table(self, dtype: np.typing.DTypeLike) -> RoundingTable:
         """Return the table that encodes floats of `dtype` (float32 or float64) from their bits."""
-        return _rounding_table(self, np.dtype(dtype))
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64, not {dtype}")
+        return _rounding_table(self, dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """Return family and parameters as plain values; `format_from_dict` is the inverse."""
