@@ -1,0 +1,21 @@
+.PHONY: demo verilog sim resources bench
+
+CONFIG ?= configs/digits-mixed.toml
+ifneq ($(origin CONFIG),file)
+SIM_CONFIG := $(CONFIG)
+endif
+
+demo: $(STAMP) ## the whole chain on handwritten digits: train, quantise, emit, run the RTL
+	$(RUN) -m dybit.scripts.demo
+
+verilog: $(STAMP) ## build/verilog/CONFIG/: Verilog and manifest.json
+	$(RUN) -m dybit.scripts.verilog --config $(CONFIG)
+
+sim: $(STAMP) ## every RTL bench against its model; CONFIG=... for one config only
+	$(RUN) -m dybit.scripts.sim $(SIM_CONFIG:%=--config %)
+
+resources: $(STAMP) ## build/resources/CONFIG.json: LUT, FF, DSP and BRAM by block
+	$(RUN) -m dybit.scripts.resources --config $(CONFIG)
+
+bench: $(STAMP) ## build/bench/*.json: every performance figure
+	$(RUN) -m dybit.scripts.bench
