@@ -14,9 +14,10 @@ from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from dybit.quant.formats import codec
 from dybit.quant.formats.codec import RoundingTable
-from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["NumberFormat", "checked_bool", "checked_int"]
 

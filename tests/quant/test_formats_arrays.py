@@ -24,7 +24,7 @@ def test_shape_is_kept(x):
     assert isinstance(codes, np.ndarray)
     assert codes.shape == np.shape(x)
     assert (codes == 5).all()
-    for decoded in (FMT.decode(codes), FMT.decode(codes.tolist())):
+    for decoded in (FMT.decode(codes), FMT.decode(codes.astype(np.int16))):
         assert isinstance(decoded, np.ndarray)
         assert decoded.shape == np.shape(x)
         assert (decoded == 1.5).all()
@@ -65,10 +65,9 @@ def test_nan_is_refused_with_its_place(fmt, sign, dtype):
     x = np.zeros((3, 40_000), dtype=dtype)
     x[2, 17] = np.copysign(np.nan, sign)
     x[2, 30_000] = np.nan
-    with pytest.raises(
-        ValueError, match=r"^x must not contain NaN; the first is at index \(2, 17\)$"
-    ):
+    with pytest.raises(ValueError, match="NaN") as caught:
         fmt.encode(x)
+    assert str(caught.value) == "x must not contain NaN; the first is at index (2, 17)"
 
 
 def test_nan_scalar_is_refused():

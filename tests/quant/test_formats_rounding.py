@@ -84,9 +84,7 @@ def candidates(fmt):
 def nearest(fmt, x):
     """Return the code of finite `x`: nearest, then even, then positive."""
     exact = int(Fraction(x) * SCALE)
-    return min(candidates(fmt), key=lambda entry: (abs(exact - entry[1]), entry[0] % 2, entry[0]))[
-        0
-    ]
+    return min((abs(exact - value), code % 2, code) for code, value in candidates(fmt))[2]
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
