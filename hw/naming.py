@@ -38,7 +38,7 @@ class _Module:
         self.width = {}
         self.ports = {}
         self.cells = {}  # instance -> kind
-        self.connections = []  # (instance, port, value) of submodule instances
+        self.outputs = []  # (instance, port, wire) of submodule instances
         self.registers = []  # (Q, D)
         self.aliases = {}
         cell = {}
@@ -54,7 +54,8 @@ class _Module:
             elif match := _CONNECT.match(line):
                 cell[match["port"]] = match["value"]
                 if kind.startswith("\\"):
-                    self.connections.append((instance, match["port"], match["value"]))
+                    if match["value"] in self.width:  # read, it would have a range
+                        self.outputs.append((instance, match["port"], match["value"]))
                 if kind == "$dff" and match["port"] == "\\Q":
                     self.registers.append((match["value"], cell["\\D"]))
             elif match := _ALIAS.match(line):
@@ -68,11 +69,7 @@ class _Module:
         return None
 
 
-def _base(name):
-    return re.sub(r"\$\d+$", "", name)
-
-
-def _plan(module):
+def _plan(module, labels):
     """Decide every change of name.
 
     Returns
@@ -85,30 +82,21 @@ def _plan(module):
         Aliases that go, with their declaration.
     """
     renamed, replaced, dropped = {}, {}, set()
+    for instance, port, value in module.outputs:
+        if value in labels or value.startswith("$"):
+            renamed[value] = f"{instance}__{port[1:]}"
     aliases = {name: value for name, value in module.aliases.items() if name not in module.ports}
-    by_value = {}
-    for name, value in aliases.items():
-        by_value.setdefault(value, []).append(name)
+    for name in module.width:
+        if name in labels and name not in aliases:
+            renamed.setdefault(name, f"\\{labels[name]}")
 
-    for instance, port, value in module.connections:
-        label = f"{instance}__{port[1:]}"
-        if value in module.width and value not in module.ports and _base(value) == port:
-            renamed[value] = label
-            continue
-        echoes = [name for name in by_value.get(value, ()) if _base(name) == port]
-        # A sum or a selection that only feeds this port takes the port's name.
-        if echoes and value.startswith("$") and len(by_value[value]) == len(echoes):
-            renamed.setdefault(echoes[0], label)
-            echoes = echoes[1:]
-            by_value[value] = []
-        dropped.update(name for name in echoes if name not in renamed)
-
-    for name, value in aliases.items():
+    # A name of the module's own goes before that of a child's port.
+    for name, value in sorted(aliases.items(), key=lambda item: item[0] in labels):
         source = module.is_whole(value)
-        if name in dropped:
-            continue
         if source is not None and source.startswith("$") and source not in renamed:
-            renamed[source] = renamed.get(name, name)
+            renamed[source] = f"\\{labels[name]}" if name in labels else name
+            dropped.add(name)
+        elif name in labels:
             dropped.add(name)
         elif source is None and _SLICE.fullmatch(value) and value not in replaced:
             replaced[value] = f"{name} {_whole(module.width[name])}"
@@ -138,7 +126,7 @@ def _legalise(names, renamed, ports):
     return final
 
 
-def readable(text, port_order=None):
+def readable(text, port_order=None, labels=None):
     """Return the module with readable names and its ports in a given order.
 
     Parameters
@@ -147,9 +135,11 @@ def readable(text, port_order=None):
         RTLIL of one module as Amaranth writes it.
     port_order : sequence of str, optional
         Port names, in the order wanted in the module header; default: as they come.
+    labels : dict, optional
+        Better names of wires that are a child's port.
     """
     module = _Module(_DROPPED_ATTRIBUTE.sub("", text))
-    renamed, replaced, dropped = _plan(module)
+    renamed, replaced, dropped = _plan(module, labels or {})
     wires = [name for name in module.width if name not in dropped]
     final = _legalise([*wires, *module.cells], renamed, module.ports)
     registers = {name for name, _ in module.registers}

@@ -40,6 +40,8 @@ class Unit:
         Name of the class it was made from.
     children : dict of str to int
         Instances of other units directly inside, by module name.
+    labels : dict of str to str
+        Wires of `text` that are a child's port, as ``<instance>__<port>``.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Unit:
     text: str
     ports: tuple[Port, ...]
     children: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def unit_name(component_class):
@@ -76,8 +79,8 @@ class _Splitter:
 
     def split(self, component, fragment, name, path):
         """Convert one component and everything below it; return its unit."""
-        children = {}
-        self._replace_components(fragment, path, children)
+        children, child_ports = {}, SignalDict()
+        self._replace_components(fragment, path, children, child_ports)
         ports = component_ports(component)
         design = fragment.prepare(ports, hierarchy=(_PLACEHOLDER,))
         self._check_reach(design, path)
@@ -97,12 +100,17 @@ class _Splitter:
             text=text.replace(_PLACEHOLDER, unique),
             ports=self._unit_ports(design, ports),
             children=children,
+            labels={
+                f"\\{wire}": child_ports[signal]
+                for signal, wire in design.fragments[design.fragment].signal_names.items()
+                if signal in child_ports
+            },
         )
         self.by_content[text] = unique
         self.units[unique] = unit
         return unit
 
-    def _replace_components(self, fragment, path, children):
+    def _replace_components(self, fragment, path, children, child_ports):
         """Put an instance of a shared module in the place of every component below."""
         for index, (child, name, src_loc) in enumerate(fragment.subfragments):
             origins = child.origins or ()
@@ -117,7 +125,7 @@ class _Splitter:
                 or not isinstance(component, wiring.Component)
                 or any(not domain.local for domain in child.domains.values())
             ):
-                self._replace_components(child, child_path, children)
+                self._replace_components(child, child_path, children, child_ports)
                 continue
             kind = f"{self.top}_{unit_name(type(component).__name__)}"
             unit = self.split(component, child, kind, child_path)
@@ -129,6 +137,7 @@ class _Splitter:
             for port in unit.ports:
                 if port.name in values:
                     value, _ = values[port.name]
+                    child_ports[value] = f"{name or index}__{port.name}"
                 else:
                     value = self._domain_signal(child, port.name)
                 connections.append((port.direction[0], port.name, value))

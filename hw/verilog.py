@@ -46,8 +46,10 @@ def _rtlil(units):
         for name, text in _modules(unit.text):
             # Parts that are no component of their own keep their parent's name in theirs.
             plain[name] = name.replace(".", "__")
-            order = [port.name for port in unit.ports] if name == unit.name else None
-            texts.append(readable(text, order))
+            if name == unit.name:
+                texts.append(readable(text, [port.name for port in unit.ports], unit.labels))
+            else:
+                texts.append(readable(text))
     design = "\n".join(texts)
     for name, flat in plain.items():
         if name != flat:
@@ -55,15 +57,20 @@ def _rtlil(units):
     return design
 
 
-def _verilog(units, name):
+def _verilog(units, top):
+    """Return {module name: Verilog text}, the top first."""
     with tempfile.TemporaryDirectory(prefix="dybit-verilog-") as scratch:
         Path(scratch, "design.il").write_text(_rtlil(units))
         run_yosys(_SCRIPT, scratch)
         text = Path(scratch, "design.v").read_text()
-    _, _, body = text.partition("*/\n")  # Yosys's header names its version
     # Yosys calls the signal that wakes combinational blocks at time 0 after its own source.
-    body = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "time_zero_event", body)
-    return f"// DyBit: {name}, generated from its Amaranth description. Do not edit.\n{body}"
+    text = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "time_zero_event", text)
+    header = f"// DyBit, design {top}: generated from its Amaranth description, do not edit.\n\n"
+    modules = {
+        match[1]: header + match[0]
+        for match in re.finditer(r"^module (\w+)\(.*?^endmodule\n", text, re.MULTILINE | re.DOTALL)
+    }
+    return {top: modules.pop(top), **dict(sorted(modules.items()))}
 
 
 def _replace(path, text):
@@ -83,7 +90,7 @@ def _instances(units):
 
 
 def emit(component, name, directory, parameters=None, latency=None):
-    """Write ``<name>.v``, ``<name>.vlt`` and ``manifest.json`` into a directory.
+    """Write a component as Verilog, one module a file, with waivers and a manifest.
 
     Parameters
     ----------
@@ -92,17 +99,19 @@ def emit(component, name, directory, parameters=None, latency=None):
     name : str
         Name of the top module: letters, digits and underscores.
     directory : path
-        Created when absent.
+        Created when absent; what an earlier call left there and is no longer part of the
+        design is removed.
     parameters, latency : dict, optional
         Recorded in the manifest: what the design was built with, cycles by path.
 
     Returns
     -------
     dict
-        The manifest: ``name``, ``top``, ``verilog``, ``waivers``, ``ports``, ``modules``
-        (component and instances by module), ``parameters``, ``latency`` and
-        ``content_hash``, the SHA-256 of the Verilog. It is written last, so that a
-        manifest whose hash agrees stands for a complete result.
+        The manifest: ``name``, ``top``, ``verilog`` (files, the top first), ``waivers``
+        (the .vlt file), ``ports``, ``modules`` (component and instances by module),
+        ``parameters``, ``latency`` and ``content_hash``, the SHA-256 of the Verilog files
+        one after the other. It is written last, so that one whose hash agrees with the
+        files stands for a complete result.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"Name must be letters, digits and underscores, not {name!r}")
@@ -112,7 +121,7 @@ def emit(component, name, directory, parameters=None, latency=None):
     manifest = {
         "name": name,
         "top": name,
-        "verilog": f"{name}.v",
+        "verilog": [f"{module}.v" for module in verilog],
         "waivers": f"{name}.vlt",
         "ports": [
             {"name": port.name, "direction": port.direction, "width": port.width}
@@ -124,14 +133,18 @@ def emit(component, name, directory, parameters=None, latency=None):
         },
         "parameters": parameters or {},
         "latency": latency or {},
-        "content_hash": f"sha256:{hashlib.sha256(verilog.encode()).hexdigest()}",
+        "content_hash": f"sha256:{hashlib.sha256(''.join(verilog.values()).encode()).hexdigest()}",
     }
     waivers = ["`verilator_config"]
     for rule, reason in WAIVERS.items():
-        waivers += [f"// {reason}", f'lint_off -rule {rule} -file "*{name}.v"']
+        waivers += [f"// {reason}", f'lint_off -rule {rule} -file "*{name}*.v"']
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "manifest.json").unlink(missing_ok=True)
+    for stale in set(directory.glob(f"{name}_*.v")) - {directory / f for f in manifest["verilog"]}:
+        stale.unlink()
     _replace(directory / manifest["waivers"], "\n".join(waivers) + "\n")
-    _replace(directory / manifest["verilog"], verilog)
+    for module, text in verilog.items():
+        _replace(directory / f"{module}.v", text)
     _replace(directory / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     return manifest
