@@ -80,9 +80,14 @@ class MatrixEngine(wiring.Component):
 
     @property
     def latency(self):
-        """Cycles by flow: to `accumulate`, from drain to `accumulators` and to `codes`."""
+        """Cycles from a vector to its partial sums (`array`) and to an accumulator that can be
+        drained (`accumulate`), from a drain request to `accumulators` and to `codes`, and from
+        one addition to an accumulator to the next (`revisit`).
+        """
         return {
+            "array": self.systolic_array.latency,
             "accumulate": self.systolic_array.latency + Accumulator.REVISIT,
+            "revisit": Accumulator.REVISIT,
             "accumulators": Accumulator.READ_LATENCY,
             "codes": Accumulator.READ_LATENCY + Requantizer.LATENCY,
         }
