@@ -2,7 +2,7 @@
 
 setup: $(STAMP) ## .venv with everything, from the lock file constraints.txt
 
-PIP := $(RUN) -m pip --quiet --disable-pip-version-check
+PIP := $(RUN) -m pip -qq --disable-pip-version-check
 
 # The stamp is the last thing written: without it, what an interrupted run left is thrown away.
 $(STAMP): pyproject.toml constraints.txt

@@ -202,7 +202,7 @@ class QuantConfig(ConfigTable):
 
 
 def _fields() -> dict[str, str]:
-    tables = {
+    tables: dict[str, type[ConfigTable]] = {
         "": QuantConfig,
         "array": ArrayConfig,
         "default": LayerConfig,
