@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from dybit.quant.config_errors import ConfigError, problem
+from dybit.quant.formats import DyBit, NumberFormat
 from dybit.quant.precision import MODES, PrecisionMode
-
-if TYPE_CHECKING:
-    from dybit.quant.formats import DyBit, NumberFormat
 
 __all__ = ["ALLOWED_MODES", "ArrayConfig", "ConfigTable"]
 
@@ -69,6 +67,10 @@ class ArrayConfig(ConfigTable):
     accumulator_depth: Annotated[int, Field(ge=1, le=1 << 16)]
     weight_exponent_limit: Annotated[int, Field(ge=1, le=3)] = 3
     activation_exponent_limit: Annotated[int, Field(ge=1, le=4)] = 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as TOML and JSON hold them, modes by name."""
+        return self.model_dump() | {"modes": [mode.name for mode in self.modes]}
 
     @property
     def max_channels(self) -> int:
@@ -194,8 +196,6 @@ class ArrayConfig(ConfigTable):
 
 
 def _format(bits: int, signed: bool, limit: int | None) -> DyBit:
-    from dybit.quant.formats import DyBit
-
     magnitude = bits - signed
     return DyBit(bits, signed, None if limit is None else min(limit, magnitude))
 
