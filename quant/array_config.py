@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from dybit.quant.config_errors import ConfigError, problem
 from dybit.quant.formats import DyBit, NumberFormat
@@ -30,6 +30,10 @@ def _parse_modes(value: object) -> tuple[PrecisionMode, ...]:
         except ValueError:
             raise problem(f"{item!r} is not allowed; must be one of {ALLOWED_MODES}") from None
     return tuple(mode for mode in MODES if mode in modes)
+
+
+def _mode_names(modes: tuple[PrecisionMode, ...]) -> list[str]:
+    return [mode.name for mode in modes]
 
 
 class ConfigTable(BaseModel):
@@ -60,17 +64,15 @@ class ArrayConfig(ConfigTable):
 
     rows: Annotated[int, Field(ge=1, le=256)]
     columns: Annotated[int, Field(ge=1, le=256)]
-    modes: Annotated[tuple[PrecisionMode, ...], PlainValidator(_parse_modes)] = ()
+    modes: Annotated[
+        tuple[PrecisionMode, ...], PlainValidator(_parse_modes), PlainSerializer(_mode_names)
+    ] = ()
     activations: Literal["signed", "unsigned", "both"] = "both"
     # The bound keeps the widest lane (W8A8, unsigned: products up to 2^26) within 48 bits.
     max_reduction: Annotated[int, Field(ge=1, le=1 << 20)]
     accumulator_depth: Annotated[int, Field(ge=1, le=1 << 16)]
     weight_exponent_limit: Annotated[int, Field(ge=1, le=3)] = 3
     activation_exponent_limit: Annotated[int, Field(ge=1, le=4)] = 4
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as TOML and JSON hold them, modes by name."""
-        return self.model_dump() | {"modes": [mode.name for mode in self.modes]}
 
     @property
     def max_channels(self) -> int:

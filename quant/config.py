@@ -191,8 +191,8 @@ class QuantConfig(ConfigTable):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes, modes written out and nothing that is absent."""
-        data = self.model_dump(exclude_none=True, exclude={"array"})
-        return {"name": data.pop("name"), "array": self.array.to_dict(), **data}
+        data = self.model_dump(exclude_none=True)
+        return {"name": data.pop("name"), "array": data.pop("array"), **data}
 
     def dumps(self) -> str:
         """Return the config as TOML; equal configs give equal text."""
