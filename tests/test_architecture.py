@@ -65,14 +65,19 @@ def violations(package: str, source: str) -> list[str]:
         if package == "hw" and module.split(".")[0] not in HW_MAY_IMPORT:
             found.append(f"imports {module}")
     if package == "hw":
-        # A call of `.values` is a dictionary's; a format's is an array.
-        calls = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        # `d.values()` and `text.encode()` are Python's own: a format's values are an array, and
+        # its codecs take an argument.
+        own = {
+            id(node.func)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and not node.args and not node.keywords
+        }
         found += [
             f"uses .{node.attr} at line {node.lineno}"
             for node in ast.walk(tree)
             if isinstance(node, ast.Attribute)
             and node.attr in HW_MAY_NOT_USE
-            and not (node.attr == "values" and id(node) in calls)
+            and id(node) not in own
         ]
     return found
 
