@@ -5,7 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.lanes import add_lanes, extend_lanes, lane_starts
-from dybit.hw.mantissa_multiplier import mode_shape
+from dybit.hw.mode import mode_case, mode_shape
 
 __all__ = ["ACCUMULATOR_BITS", "Accumulator"]
 
@@ -84,7 +84,7 @@ class Accumulator(wiring.Component):
         with m.Switch(self.mode):
             for index, built in enumerate(self.array.modes):
                 lane_bits = self.array.partial_sum_lane_bits(built)
-                with m.Case(index):
+                with mode_case(m, self.array, index):
                     m.d.sync += addend.eq(extend_lanes(self.sums, built.lanes, lane_bits, bits))
         m.d.sync += [
             mode.eq(self.mode),
@@ -99,7 +99,7 @@ class Accumulator(wiring.Component):
         total_valid = Signal()
         word = Mux(first, 0, add_port.data)
         m.d.sync += [
-            total.eq(add_lanes(word, addend, lane_starts(self.array, bits, mode))),
+            total.eq(add_lanes(m, word, addend, lane_starts(self.array, bits, mode))),
             total_address.eq(address),
             total_valid.eq(valid),
         ]
@@ -125,5 +125,5 @@ class Accumulator(wiring.Component):
         with m.Switch(mode):
             for index, built in enumerate(self.array.modes):
                 lane_bits = self.array.accumulator_lane_bits(built)
-                with m.Case(index):
+                with mode_case(m, self.array, index):
                     m.d.sync += read.eq(port.data.word_select(lane, lane_bits).as_signed())

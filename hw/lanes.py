@@ -36,7 +36,7 @@ def lane_starts(array, bits, mode):
     return starts
 
 
-def add_lanes(a, b, starts):
+def add_lanes(m, a, b, starts):
     """Return ``a + b``, lane by lane, modulo each lane's width.
 
     A guard bit is inserted at every boundary that any mode uses. It passes the carry on as
@@ -44,6 +44,8 @@ def add_lanes(a, b, starts):
 
     Parameters
     ----------
+    m : Module
+        Gets the adder.
     a, b : Value
         Words of equal width.
     starts : dict of int to Value
@@ -62,7 +64,8 @@ def add_lanes(a, b, starts):
             extended_b.append(Const(0, 1))
             position += 1
         start = boundary
-    total = Cat(extended_a) + Cat(extended_b)
+    total = Signal(position, name="lanes_total")
+    m.d.comb += total.eq(Cat(extended_a) + Cat(extended_b))
     return Cat(total[at : at + size] for at, size in kept)
 
 

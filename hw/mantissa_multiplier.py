@@ -3,23 +3,17 @@
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from dybit.hw.lanes import extend_lanes
+from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.operand import Signedness, magnitude_integer, operand_layout
 
 __all__ = [
     "MantissaMultiplier",
     "ProductTable",
     "activation_layout",
-    "mode_shape",
     "weight_layout",
 ]
-
-
-def mode_shape(array):
-    """Return the shape of a mode: an index into ``array.modes``."""
-    return unsigned(max(1, ceil_log2(len(array.modes))))
 
 
 def activation_layout(array):
@@ -147,7 +141,7 @@ class MantissaMultiplier(wiring.Component):
         m.d.comb += self.sums.eq(sums)
         with m.Switch(sum_mode):
             for index, word in enumerate(words):
-                with m.Case(index):
+                with mode_case(m, self.array, index):
                     m.d.sync += sums.eq(word)
 
         return m

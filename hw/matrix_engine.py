@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.accumulator import ACCUMULATOR_BITS, Accumulator
-from dybit.hw.mantissa_multiplier import mode_shape
+from dybit.hw.mode import mode_shape
 from dybit.hw.output_format import OutputFormat
 from dybit.hw.requantizer import Requantizer
 from dybit.hw.systolic_array import ActivationsSignature, SystolicArray, WeightsSignature

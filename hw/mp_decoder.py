@@ -28,7 +28,7 @@ class MPDecoder(wiring.Component):
     widths : iterable of int
         Lane widths built, from 2, 4 and 8.
     signedness : Signedness
-        Codes built for; with ``BOTH``, the `signed` input chooses.
+        Codes built for; with ``BOTH``, `is_signed` chooses.
     limit : int
         Exponent limit of the 4-bit lanes of this build, 1 to 4; a signed lane has at most 3.
         8-bit lanes take theirs from `exponent_limit`; 2-bit lanes are plain DyBit.
@@ -41,7 +41,7 @@ class MPDecoder(wiring.Component):
         A lane whose bit is 0 gets the value 0, whatever its code.
     width : In(Width)
         Width of the lanes; must be one of `widths`.
-    signed : In(1)
+    is_signed : In(1)
         The codes have a sign bit. Ignored unless `signedness` is ``BOTH``.
     exponent_limit : In(4)
         Limit on the exponent field of an 8-bit code, 1 to its magnitude bits.
@@ -65,7 +65,7 @@ class MPDecoder(wiring.Component):
                 "word": In(8),
                 "keep": In(8 // self.widths[0]),
                 "width": In(Width),
-                "signed": In(1),
+                "is_signed": In(1),
                 "exponent_limit": In(4),
                 "operand": Out(operand_layout(self.widths, signedness)),
             }
@@ -76,23 +76,34 @@ class MPDecoder(wiring.Component):
 
         is_signed = Signal()
         if self.signedness is Signedness.BOTH:
-            m.d.comb += is_signed.eq(self.signed)
+            m.d.comb += is_signed.eq(self.is_signed)
         else:
             m.d.comb += is_signed.eq(self.signedness is Signedness.SIGNED)
 
+        lanes = {
+            bits: [
+                self._decode_wide(m, is_signed)
+                if bits == 8
+                else self._decode_narrow(m, bits, k, is_signed)
+                for k in range(8 // bits)
+            ]
+            for bits in self.widths
+        }
+
         operand = Signal(self.operand.shape(), reset_less=True)
+        m.d.comb += self.operand.eq(operand)
         m.d.sync += operand.as_value().eq(0)
         with m.Switch(self.width):
             for bits in self.widths:
-                with m.Case(Width.of(bits)):
-                    decode = self._decode_wide if bits == 8 else self._decode_narrow
-                    for k in range(8 // bits):
-                        decode(m, operand[f"w{bits}"][k], bits, k, is_signed)
-        m.d.comb += self.operand.eq(operand)
+                with m.Default() if bits == self.widths[-1] else m.Case(Width.of(bits)):
+                    for k, fields in enumerate(lanes[bits]):
+                        lane = operand[f"w{bits}"][k]
+                        m.d.sync += [getattr(lane, name).eq(fields[name]) for name in fields]
 
         return m
 
-    def _decode_wide(self, m, lane, bits, k, is_signed):
+    def _decode_wide(self, m, is_signed):
+        """Return the fields of the 8-bit lane."""
         # Left-aligned, a signed magnitude is an unsigned one with a zero behind it: the same
         # leading ones, the same exponent, twice the significand.
         magnitude = Signal(8)
@@ -100,52 +111,49 @@ class MPDecoder(wiring.Component):
 
         exponent = Signal(4)
         fraction = Signal(6)
-        significand = Signal(8)
-        m.d.comb += significand.eq(magnitude)
-        for ones in range(1, 9):
-            with m.If(magnitude[8 - ones :].all() & (self.exponent_limit >= ones)):
-                m.d.comb += exponent.eq(ones)
-                if ones > 1:
+        doubled = Signal(8)
+        m.d.comb += doubled.eq(magnitude)
+        with m.If(magnitude[7] & (self.exponent_limit > 1)):
+            # Later assignments, of longer runs of ones, win.
+            m.d.comb += [
+                exponent.eq(1),
+                fraction.eq(magnitude),
+                doubled.eq(Cat(fraction, 1)),
+            ]
+            for ones in range(2, 9):
+                with m.If(magnitude[8 - ones :].all() & (self.exponent_limit >= ones)):
+                    m.d.comb += exponent.eq(ones)
                     # At the limit there is no terminating zero to shift out.
-                    limited = self.exponent_limit == ones
-                    shift = Mux(limited, magnitude << (ones - 2), magnitude << (ones - 1))
-                    m.d.comb += fraction.eq(shift)
-                    m.d.comb += significand.eq(Cat(fraction, 1))
-                else:
-                    with m.If(self.exponent_limit == 1):
-                        m.d.comb += exponent.eq(0)
+                    with m.If(self.exponent_limit == ones):
+                        m.d.comb += fraction.eq(magnitude << (ones - 2))
                     with m.Else():
-                        m.d.comb += significand.eq(Cat(magnitude[:6], 1))
+                        m.d.comb += fraction.eq(magnitude << (ones - 1))
 
-        m.d.sync += [
-            lane.sign.eq(is_signed & self.word[-1]),
-            lane.significand.eq(
-                Mux(self.keep[k], Mux(is_signed, significand >> 1, significand), 0)
-            ),
-            lane.exponent.eq(exponent),
-        ]
+        significand = Signal(8)
+        with m.If(self.keep[0]):
+            m.d.comb += significand.eq(Mux(is_signed, doubled[1:], doubled))
+        return {
+            "sign": is_signed & self.word[-1],
+            "significand": significand,
+            "exponent": exponent,
+        }
 
-    def _decode_narrow(self, m, lane, bits, k, is_signed):
+    def _decode_narrow(self, m, bits, k, is_signed):
+        """Return the fields of lane `k` of the 4- or 2-bit lanes."""
         code = self.word.word_select(k, bits)
+        recoded = Signal(bits, name=f"recoded_{bits}_{k}")
+        with m.Switch(code[:-1]):
+            for signed_code, lane_code in enumerate(self._recoding(bits)):
+                with m.Case(signed_code):
+                    m.d.comb += recoded.eq(lane_code)
         magnitude = Signal(bits, name=f"magnitude_{bits}_{k}")
-        with m.If(is_signed):
-            m.d.comb += magnitude.eq(self._recode(m, code[:-1], bits))
-        with m.Else():
-            m.d.comb += magnitude.eq(code)
-        m.d.sync += [
-            lane.sign.eq(is_signed & code[-1]),
-            lane.magnitude.eq(Mux(self.keep[k], magnitude, 0)),
-        ]
+        with m.If(self.keep[k]):
+            m.d.comb += magnitude.eq(Mux(is_signed, recoded, code))
+        return {"sign": is_signed & code[-1], "magnitude": magnitude}
 
-    def _recode(self, m, code, bits):
-        """Return the code that stands, in this build's lanes, for a signed magnitude `code`."""
+    def _recoding(self, bits):
+        """Return, for each signed magnitude code, this build's lane code of the same integer."""
         lane_bits = self.signedness.magnitude_bits(bits)
         limit = self.limit if bits == 4 else bits
-        of_integer = {magnitude_integer(c, lane_bits, limit): c for c in range(1 << lane_bits)}
-        table = [of_integer[magnitude_integer(c, bits - 1, limit)] for c in range(1 << (bits - 1))]
-        recoded = Signal(bits, name=f"recoded_{bits}")
-        with m.Switch(code):
-            for c, value in enumerate(table):
-                with m.Case(c):
-                    m.d.comb += recoded.eq(value)
-        return recoded
+        lane_code = {magnitude_integer(c, lane_bits, limit): c for c in range(1 << lane_bits)}
+        return [lane_code[magnitude_integer(c, bits - 1, limit)] for c in range(1 << (bits - 1))]

@@ -5,12 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.lanes import add_lanes, lane_starts
-from dybit.hw.mantissa_multiplier import (
-    MantissaMultiplier,
-    activation_layout,
-    mode_shape,
-    weight_layout,
-)
+from dybit.hw.mantissa_multiplier import MantissaMultiplier, activation_layout, weight_layout
+from dybit.hw.mode import mode_shape
 
 __all__ = ["ProcessingElement", "flow_layout", "weights_layout"]
 
@@ -122,7 +118,7 @@ class ProcessingElement(wiring.Component):
 
         psum = Signal.like(self.psum_o, reset_less=True)
         starts = lane_starts(self.array, len(psum), multiplier.sums_mode)
-        m.d.sync += psum.eq(add_lanes(self.psum_i, multiplier.sums, starts))
+        m.d.sync += psum.eq(add_lanes(m, self.psum_i, multiplier.sums, starts))
         m.d.comb += self.psum_o.eq(psum)
 
         return m

@@ -1,10 +1,12 @@
 """Systolic array: rows of input channels by columns of output channels, weights stationary."""
 
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.mantissa_multiplier import mode_shape
+from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.mp_decoder import MPDecoder
 from dybit.hw.operand import Signedness, Width
 from dybit.hw.processing_element import ProcessingElement, flow_layout, weights_layout
@@ -143,9 +145,9 @@ class SystolicArray(wiring.Component):
         self._feed_activations(m)
         self._feed_weights(m)
         for row in self.elements:
-            for left, right in zip(row, row[1:], strict=False):
+            for left, right in pairwise(row):
                 m.d.comb += right.flow_i.eq(left.flow_o)
-        for upper, lower in zip(self.elements, self.elements[1:], strict=False):
+        for upper, lower in pairwise(self.elements):
             for above, below in zip(upper, lower, strict=True):
                 m.d.comb += [
                     below.psum_i.eq(above.psum_o),
@@ -177,7 +179,7 @@ class SystolicArray(wiring.Component):
                 decoder.word.eq(self.activations.word[r]),
                 decoder.keep.eq(self.activations.keep[r]),
                 decoder.width.eq(width),
-                decoder.signed.eq(self.activations.signed),
+                decoder.is_signed.eq(self.activations.signed),
                 decoder.exponent_limit.eq(self.activations.exponent_limit),
             ]
             flow = Signal(flow_layout(self.array), name=f"flow_{r}")
@@ -193,11 +195,12 @@ class SystolicArray(wiring.Component):
     def _feed_weights(self, m):
         rows_loaded = Signal(range(self.array.rows + 1))
         complete = rows_loaded == self.array.rows
+        empty = ~rows_loaded.any()
         swap = self.activations.valid & self.activations.swap
         transfer = self.weights.valid & self.weights.ready
         m.d.comb += self.weights.ready.eq(~complete | swap)
         first = Signal()
-        m.d.comb += first.eq(swap | (rows_loaded == 0))
+        m.d.comb += first.eq(swap | empty)
         with m.If(swap):
             m.d.sync += rows_loaded.eq(transfer)
         with m.Elif(transfer):
@@ -217,7 +220,7 @@ class SystolicArray(wiring.Component):
                     decoder.word.eq(self.weights.word[c][k]),
                     decoder.keep.eq(~0),
                     decoder.width.eq(width),
-                    decoder.signed.eq(1),
+                    decoder.is_signed.eq(1),
                     decoder.exponent_limit.eq(self.weights.exponent_limit),
                     weights[f"byte_{k}"].eq(_delay(m, decoder.operand, c, f"weights_{c}_{k}")),
                 ]
@@ -239,7 +242,7 @@ def _width_of(m, array, mode, operand):
     width = Signal(Width, name=f"{operand}_width")
     with m.Switch(mode):
         for index, built in enumerate(array.modes):
-            with m.Case(index):
+            with mode_case(m, array, index):
                 m.d.comb += width.eq(Width.of(getattr(built, f"{operand}_bits")))
     return width
 
