@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["RoundingTable", "build_rounding_table", "encode", "look_up"]
+__all__ = ["RoundingTable", "as_float", "build_rounding_table", "encode", "look_up"]
 
 CHUNK = 1 << 15
 """Elements in flight at once: temporaries stay in the second-level cache."""
@@ -124,7 +124,7 @@ def build_rounding_table(
 
 def encode(x: ArrayLike, table_of: Callable[[Any], RoundingTable]) -> NDArray[np.uint8]:
     """Return the code of each element of `x`, from the table for the float type it is held in."""
-    array = _as_float(np.asarray(x))
+    array = as_float(np.asarray(x))
     table = table_of(array.dtype)
     flat = np.ascontiguousarray(array).reshape(-1)
     pattern_type = np.int32 if table.dtype.itemsize == 4 else np.int64
@@ -183,8 +183,14 @@ def look_up(codes: ArrayLike, table: NDArray[_Number]) -> NDArray[_Number]:
     return out.reshape(array.shape)
 
 
-def _as_float(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` as float32 or float64, whichever holds it without rounding that matters."""
+def as_float(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` as float32 or float64, whichever holds it without rounding that matters.
+
+    Raises
+    ------
+    TypeError
+        If it is neither float16, float32, float64 nor of an integer type.
+    """
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind == "f" and size <= 8:
         return array.astype(np.float64 if size == 8 else np.float32, copy=False)
