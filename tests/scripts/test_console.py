@@ -1,0 +1,42 @@
+"""How commands end on a mistake, and how they write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dybit.quant.config import ConfigError
+from dybit.scripts.console import exit_on_mistakes, write
+from dybit.sim.toolchain import ToolMissing
+
+
+@pytest.mark.parametrize("error", [ConfigError("a: 1\nb: 2"), ToolMissing("a: 1\nb: 2")])
+def test_a_mistake_ends_in_its_lines_and_status_2(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        exit_on_mistakes(command)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: a: 1\nerror: b: 2\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback() -> None:
+    def command() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        exit_on_mistakes(command)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    write(path, "first")
+    with pytest.raises(UnicodeEncodeError):
+        write(path, "second \ud800")
+    assert path.read_text() == "first"
+    write(path, "second")
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
