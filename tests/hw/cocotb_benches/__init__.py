@@ -1,0 +1,1 @@
+"""cocotb test benches: they run inside a simulator, started by `tests.hw.cocotb_runner`."""

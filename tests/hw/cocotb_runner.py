@@ -1,0 +1,171 @@
+"""Runs a cocotb bench against the Verilog of a component, under Verilator or Icarus.
+
+A test builds the component, names the bench module in ``tests/hw/cocotb_benches`` and gets
+back how many vectors the bench compared::
+
+    @pytest.mark.rtl
+    @pytest.mark.cocotb
+    def test_encoder(simulator, tmp_path, vectors):
+        count = run_bench(Encoder(), "encoder", "encoder_tests", tmp_path, simulator=simulator)
+        vectors(f"encoder, cocotb, {simulator}", count)
+
+The `simulator` fixture runs the test under each simulator in turn. Inside one, the bench
+imports `tests.hw.cocotb_benches.bench`: its ``PARAMETERS`` are the ones given here, and it
+reports what it compared through ``bench.count``.
+
+Compiled simulations are kept in ``build/cocotb/`` under a hash of everything they depend on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from unittest import mock
+from xml.etree import ElementTree
+
+import cocotb
+from cocotb_tools import config as cocotb_config
+from cocotb_tools.runner import get_runner
+
+from dybit.hw.verilog import emit
+from dybit.sim.toolchain import icarus, tool_version, verilator, verilator_environment
+
+__all__ = ["ROOT", "run_bench"]
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / "build" / "cocotb"
+BENCHES = "tests.hw.cocotb_benches"
+TIMESCALE = ("1ns", "1ps")
+
+
+def run_bench(
+    component: object,
+    name: str,
+    bench: str,
+    directory: Path,
+    *,
+    simulator: str = "verilator",
+    parameters: Mapping[str, object] | None = None,
+    seed: int = 1,
+) -> int:
+    """Emit a component, compile it, run a bench on it and return the vectors it compared.
+
+    Parameters
+    ----------
+    component
+        The component to emit.
+    name
+        Name of the Verilog module.
+    bench
+        Name of the module in ``tests/hw/cocotb_benches``; all its cocotb tests run.
+    directory
+        Where the Verilog, the log and the results go, such as ``tmp_path``.
+    simulator
+        ``"verilator"`` or ``"icarus"``.
+    parameters
+        What the bench must know, anything JSON can carry.
+    seed
+        Seed of ``random`` inside the bench, printed in its log.
+
+    Raises
+    ------
+    AssertionError
+        If a test of the bench fails, with the messages of those that did; or if it has none.
+    ToolMissing, ToolFailed
+        If the simulator is not installed or refuses the Verilog.
+    """
+    manifest = emit(component, name, directory / "verilog")
+    files = [manifest["waivers"]] if simulator == "verilator" else []
+    sources = [directory / "verilog" / file for file in [*files, *manifest["verilog"]]]
+    results, counts, log = (directory / f"{bench}.{end}" for end in ("xml", "counts", "log"))
+    counts.write_text("")
+    with _environment(simulator):
+        build = _build(simulator, name, sources, manifest["content_hash"])
+        with contextlib.suppress(RuntimeError, SystemExit):  # the results say what went wrong
+            get_runner(simulator).test(
+                test_module=f"{BENCHES}.{bench}",
+                hdl_toplevel=name,
+                hdl_toplevel_lang="verilog",
+                build_dir=build,
+                test_dir=directory,
+                results_xml=str(results),
+                log_file=log,
+                seed=seed,
+                extra_env={
+                    "DYBIT_BENCH_PARAMETERS": json.dumps(parameters or {}),
+                    "DYBIT_BENCH_COUNTS": str(counts),
+                },
+            )
+    _check(results, log)
+    return sum(int(line) for line in counts.read_text().split())
+
+
+@contextlib.contextmanager
+def _environment(simulator: str) -> Iterator[None]:
+    """Let cocotb find the simulator, and the simulator's Python the benches.
+
+    cocotb searches this process's PATH and hands on its module search path; it also ends the
+    process when a bench fails and it sees that pytest runs it.
+    """
+    environment = verilator_environment() if simulator == "verilator" else dict(os.environ)
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    paths = [str(ROOT), *(path for path in sys.path if path)]
+    with mock.patch.dict(os.environ, environment, clear=True), mock.patch("sys.path", paths):
+        yield
+
+
+def _build(simulator: str, name: str, sources: list[Path], content_hash: str) -> Path:
+    """Return the folder of the compiled simulation, compiling it unless it is there."""
+    tool = verilator() if simulator == "verilator" else icarus()
+    version = tool_version(tool, "--version" if simulator == "verilator" else "-V")
+    depends_on = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir)]
+    depends_on += [name, content_hash, *TIMESCALE]
+    digest = hashlib.sha256("\n".join(depends_on).encode()).hexdigest()[:16]
+    folder = CACHE / f"{simulator}-{name}-{digest}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Other workers wait for the one that compiles; what is there under its name is complete.
+    with (CACHE / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=CACHE))
+            log = scratch / "build.log"
+            try:
+                get_runner(simulator).build(
+                    sources=sources,
+                    hdl_toplevel=name,
+                    build_dir=scratch,
+                    timescale=TIMESCALE,
+                    always=True,
+                    log_file=log,
+                )
+            except RuntimeError as error:
+                raise AssertionError(f"{simulator} refused {name}:\n{log.read_text()}") from error
+            else:
+                scratch.rename(folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _check(results: Path, log: Path) -> None:
+    """Raise when the bench left no results, ran no test, or one of its tests failed."""
+    text = log.read_text() if log.exists() else ""
+    if not results.exists():
+        raise AssertionError(f"the simulation ended without results:\n{text[-4000:]}")
+    cases = list(ElementTree.parse(results).iter("testcase"))
+    failures = [
+        f"{case.get('name')}: {problem.get('message') or problem.text or problem.tag}"
+        for case in cases
+        for problem in case
+        if problem.tag in ("failure", "error")
+    ]
+    assert cases, f"the bench holds no test:\n{text[-4000:]}"
+    assert not failures, "\n".join([*failures, f"log: {log}"])
