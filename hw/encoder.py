@@ -4,8 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .output_format import CODE_BITS, OUTPUT_WIDTHS, OutputFormat
-from .sticky_shift import shift_right
+from dybit.hw.output_format import CODE_BITS, OUTPUT_WIDTHS, OutputFormat
+from dybit.hw.sticky_shift import shift_right
 
 __all__ = ["MAGNITUDE_BITS", "Encoder", "EncoderInput"]
 
@@ -143,11 +143,11 @@ class Encoder(wiring.Component):
             m.d.comb += magnitude.eq(~0)
         with m.Switch(number.output_format.width):
             for width in self.widths:
-                with m.Case(OUTPUT_WIDTHS[width]):
+                with m.Case(OUTPUT_WIDTHS[width]) if width < code_bits else m.Default():
                     m.d.comb += last_bit.eq(width - 1 - number.output_format.signed)
         with m.Switch(last_bit):
             for size in magnitude_sizes:
-                with m.Case(size - 1):
+                with m.Case(size - 1) if size < code_bits else m.Default():
                     largest = (1 << size) - 1
                     m.d.comb += limit.eq(
                         Mux(
@@ -194,7 +194,7 @@ class Encoder(wiring.Component):
         prefix = Signal(code_bits)
         with m.Switch(located.last_bit):
             for size in magnitude_sizes:
-                with m.Case(size - 1):
+                with m.Case(size - 1) if size < code_bits else m.Default():
                     m.d.comb += prefix.eq(Cat(located.ones >= size - bit for bit in range(size)))
         # The bit below the prefix is the number's leading one, where the code has a zero.
         cleared = prefix[1:] & located.terminated.replicate(code_bits - 1)
@@ -215,8 +215,10 @@ class Encoder(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += code.eq(saturated)
-            with m.If(shifted.negative & saturated.any()):
-                m.d.sync += code.bit_select(shifted.last_bit + 1, 1).eq(1)
+            with m.If(shifted.negative & saturated.any()), m.Switch(shifted.last_bit):
+                for width in self.widths:
+                    with m.Case(width - 2) if width < code_bits else m.Default():
+                        m.d.sync += code[width - 1].eq(1)
 
         return m
 
