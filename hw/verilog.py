@@ -57,6 +57,48 @@ def _rtlil(units):
     return design
 
 
+_REGISTER = re.compile(
+    r"  always @\(posedge (?P<clock>\w+)\)\n    (?P<name>\w+) <= (?P=name)_next;\n"
+)
+_BLOCK = re.compile(
+    r"  always @\* begin\n    if \(time_zero_event\) begin end\n(?P<body>.*?)^  end\n",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def _fold_registers(module):
+    """Write a register and the block that computes its next value as one clocked block.
+
+    Yosys keeps them apart. Together they read as written by hand, and a simulator computes
+    the next value once a cycle instead of at every change of an input.
+    """
+    clocks = {match["name"]: match["clock"] for match in _REGISTER.finditer(module)}
+
+    for match in _BLOCK.finditer(module):
+        names = set(re.findall(r"(\w+)_next\b", match["body"]))
+        if len(names) != 1 or not (names <= clocks.keys()):
+            continue
+        (name,) = names
+        following = re.escape(f"{name}_next")
+        declaration = re.compile(rf"  reg (?:signed )?(?:\[\d+:0\] )?{following};\n")
+        body, assignments = re.subn(
+            rf"^( *){following}(\[[\d:]+\])? = ", rf"\1{name}\2 <= ", match["body"], flags=re.M
+        )
+        # The register, the declaration and the block must be all there is of the next value.
+        if len(re.findall(rf"\b{following}\b", module)) != assignments + 2:
+            continue
+        if re.search(r"^ *\w+(\[[\d:]+\])? = ", body, flags=re.M):
+            continue
+        body = body.removeprefix(f"    {name} <= {name};\n")  # holding needs no words
+        head = f"  always @(posedge {clocks[name]})"
+        register = f"{head}\n    {name} <= {name}_next;\n"
+        module = module.replace(match[0], f"{head} begin\n{body}  end\n")
+        module = declaration.sub("", module.replace(register, ""))
+    if len(re.findall(r"\btime_zero_event\b", module)) == 1:
+        module = re.sub(r"  reg time_zero_event = 0;\n", "", module)
+    return module
+
+
 def _verilog(units, top):
     """Return {module name: Verilog text}, the top first."""
     with tempfile.TemporaryDirectory(prefix="dybit-verilog-") as scratch:
@@ -65,9 +107,11 @@ def _verilog(units, top):
         text = Path(scratch, "design.v").read_text()
     # Yosys calls the signal that wakes combinational blocks at time 0 after its own source.
     text = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "time_zero_event", text)
+    # It marks every `if` that has an `else`, too.
+    text = re.sub(r"^ *\(\* full_case = 32'd1 \*\)\n(?= *if )", "", text, flags=re.MULTILINE)
     header = f"// DyBit, design {top}: generated from its Amaranth description, do not edit.\n\n"
     modules = {
-        match[1]: header + match[0]
+        match[1]: header + _fold_registers(match[0])
         for match in re.finditer(r"^module (\w+)\(.*?^endmodule\n", text, re.MULTILINE | re.DOTALL)
     }
     return {top: modules.pop(top), **dict(sorted(modules.items()))}
