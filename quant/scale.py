@@ -252,15 +252,16 @@ class _Search:
 
         From above, a scale at which everything rounds to the smallest magnitude v: larger ones
         change nothing if v = 0, and otherwise only add error. From below, |x - s q| >= |x| - s |q|
-        >= |x| - s max(v) sqrt(n), which must fall under the error of the scale that just does
-        without saturation.
+        >= |x| - s max(v) sqrt(n), which must fall under the error at some scale; a few that bring
+        the root mean square to one of the values are tried for that.
         """
         d = self.distribution
         values = self.fmt.magnitude_integers * self.fmt.unit
         midpoint = (values[0] + values[1]) / 2
         first = (midpoint if values[0] == 0 else values[0]) / d.largest
-        inner, squares = self.products(np.array([d.largest / values[-1]]))
-        gain = float(inner[0] ** 2 / squares[0]) / d.power
+        root_mean_square = np.sqrt(d.power / d.count)
+        inner, squares = self.products(root_mean_square / values[[1, len(values) // 2, -1]])
+        gain = float(np.max(inner**2 / squares)) / d.power
         # |x| - sqrt(power - gain) without cancellation.
         reserve = np.sqrt(d.power) * gain / (1 + np.sqrt(max(0.0, 1 - gain)))
         last = values[-1] * np.sqrt(d.count) / reserve
