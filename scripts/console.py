@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import typer
 from rich.console import Console
@@ -17,11 +17,29 @@ from dybit.hw.yosys import YosysError
 from dybit.quant.config import ConfigError
 from dybit.sim.toolchain import ToolFailed, ToolMissing
 
-__all__ = ["UserError", "console", "exit_on_mistakes", "machine", "progress", "run", "write"]
+__all__ = [
+    "TYPER",
+    "UserError",
+    "console",
+    "ends_on_mistakes",
+    "machine",
+    "progress",
+    "run",
+    "write",
+]
 
 console = Console()
 
 EXIT_MISTAKE = 2
+
+# Help and errors as plain text: they wrap nothing and read the same in a log.
+TYPER: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+
+P = ParamSpec("P")
 
 
 class UserError(ValueError):
@@ -31,21 +49,26 @@ class UserError(ValueError):
 MISTAKES = (UserError, ConfigError, ToolMissing, ToolFailed, YosysError)
 
 
-def exit_on_mistakes(command: Callable[[], Any]) -> None:
-    """Call `command`; a mistake of the user's ends the process with its message and status 2."""
-    try:
-        command()
-    except MISTAKES as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(EXIT_MISTAKE)
+def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:
+    """Make a command end on the user's mistakes with one line each and status 2."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except MISTAKES as error:
+            for line in str(error).splitlines():
+                typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(EXIT_MISTAKE) from None
+
+    return command
 
 
-def run(function: Callable[..., Any]) -> None:
+def run(function: Callable[..., None]) -> None:
     """Run `function` as a command whose options are its parameters."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(function)
-    exit_on_mistakes(app)
+    app = typer.Typer(**TYPER)
+    app.command()(ends_on_mistakes(function))
+    app()
 
 
 def progress() -> Progress:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
 from dybit.quant.config import ConfigError
-from dybit.scripts.console import exit_on_mistakes, write
+from dybit.scripts.console import ends_on_mistakes, write
 from dybit.sim.toolchain import ToolMissing
 
 
@@ -15,21 +16,23 @@ from dybit.sim.toolchain import ToolMissing
 def test_a_mistake_ends_in_its_lines_and_status_2(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    @ends_on_mistakes
     def command() -> None:
         raise error
 
-    with pytest.raises(SystemExit) as caught:
-        exit_on_mistakes(command)
-    assert caught.value.code == 2
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == 2
     assert capsys.readouterr().err == "error: a: 1\nerror: b: 2\n"
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
+    @ends_on_mistakes
     def command() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        exit_on_mistakes(command)
+        command()
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

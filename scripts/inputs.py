@@ -1,0 +1,118 @@
+"""What users bring: a model in a Python file, its weights, and images; all refused in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dybit.scripts.console import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Images", "load_images", "load_model", "load_weights"]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A batch of images.
+
+    Attributes
+    ----------
+    x : ndarray of float32, shape (N, C, H, W)
+    y : ndarray of int64, shape (N,), optional
+        Class of each image.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64] | None
+
+
+def load_images(path: Path, limit: int | None = None) -> Images:
+    """Return the first `limit` images of an .npz file with arrays ``x`` and, perhaps, ``y``."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("x", "y") if name in file}
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or "cannot be read").lower()}") from None
+    except (ValueError, BadZipFile, EOFError, TypeError):
+        raise UserError(f"{path}: must be an .npz file of plain arrays") from None
+    x, y = arrays.get("x"), arrays.get("y")
+    if x is None or x.ndim != 4 or not x.size or x.dtype.kind != "f":
+        raise UserError(f"{path}: x must be a float array (N, C, H, W), not {_kind(x)}")
+    if not np.isfinite(x).all():
+        raise UserError(f"{path}: x must be finite")
+    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):
+        raise UserError(f"{path}: y must be {len(x)} integers, not {_kind(y)}")
+    labels = None if y is None else y[:limit].astype(np.int64)
+    return Images(x[:limit].astype(np.float32), labels)
+
+
+def _kind(array: NDArray[Any] | None) -> str:
+    return "absent" if array is None else f"{array.dtype} {array.shape}"
+
+
+def load_model(spec: str) -> nn.Module:
+    """Return what the function named by ``path/to/file.py:function`` returns, in eval mode."""
+    from torch import nn
+
+    path, colon, function = spec.rpartition(":")
+    if not (colon and path and function):
+        raise UserError(f"MODEL must be path/to/file.py:function, not {spec!r}")
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; MODEL must be path/to/file.py:function")
+    loader = importlib.util.spec_from_file_location("dybit_user_model", path)
+    if loader is None or loader.loader is None:
+        raise UserError(f"{path}: must be a Python file; MODEL is path/to/file.py:function")
+    module = importlib.util.module_from_spec(loader)
+    # Their file may import its neighbours, as it does when it is run.
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    try:
+        loader.loader.exec_module(module)
+        build = getattr(module, function, None)
+        if not callable(build):
+            raise UserError(f"{path}: has no function {function!r}")
+        model = build()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{spec}: raised {type(error).__name__}: {_one_line(error)}") from error
+    finally:
+        sys.path.pop(0)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{spec}: must return a torch.nn.Module, not {type(model).__name__}")
+    return model.eval()
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the state of `model` from a .pt or .safetensors file."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file: {_one_line(error)}") from None
+    except RuntimeError as error:
+        raise UserError(f"{path}: does not fit the model: {_one_line(error)}") from None
+    except Exception as error:
+        # torch.load meets other people's bytes with whatever its unpickler raises.
+        raise UserError(f"{path}: must be a state_dict: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,160 @@
+"""What users bring: one test for each refusal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dybit.scripts.console import UserError
+from dybit.scripts.inputs import load_images, load_model, load_weights
+
+X = np.arange(5 * 2 * 3 * 4, dtype=np.float64).reshape(5, 2, 3, 4)
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    path = folder / "data.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_images_are_limited_and_converted(tmp_path: Path) -> None:
+    images = load_images(saved(tmp_path, x=X, y=np.arange(5, dtype=np.uint8)), limit=3)
+    assert images.x.dtype == np.float32
+    np.testing.assert_array_equal(images.x, X[:3])
+    assert images.y is not None
+    assert images.y.tolist() == [0, 1, 2]
+
+
+def test_labels_are_optional(tmp_path: Path) -> None:
+    images = load_images(saved(tmp_path, x=X))
+    assert images.y is None
+    assert len(images.x) == 5
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"z": X}, "x must be a float array (N, C, H, W), not absent"),
+        ({"x": X[0]}, "x must be a float array (N, C, H, W), not float64 (2, 3, 4)"),
+        ({"x": X[:0]}, "x must be a float array (N, C, H, W), not float64 (0, 2, 3, 4)"),
+        ({"x": X.astype(int)}, "x must be a float array (N, C, H, W), not int64 (5, 2, 3, 4)"),
+        ({"x": X + np.inf}, "x must be finite"),
+        ({"x": X, "y": np.arange(4)}, "y must be 5 integers, not int64 (4,)"),
+        ({"x": X, "y": np.ones(5)}, "y must be 5 integers, not float64 (5,)"),
+        ({"x": np.array([None])}, "must be an .npz file of plain arrays"),
+    ],
+)
+def test_images_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    path = saved(tmp_path, **arrays)
+    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {message}')}$"):
+        load_images(path)
+
+
+def test_missing_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.npz: no such file or directory$"):
+        load_images(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04broken", b"\x93NUMPY"])
+def test_images_in_another_format_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"must be an \.npz file of plain arrays$"):
+        load_images(path)
+
+
+MODULE = """
+from torch import nn
+from neighbour import width
+
+def model():
+    return nn.Linear(width, 2).train()
+
+def number():
+    return 3
+
+def fails():
+    raise KeyError("first\\nsecond")
+
+constant = 3
+"""
+
+
+@pytest.fixture
+def user_file(tmp_path: Path) -> Path:
+    (tmp_path / "neighbour.py").write_text("width = 3\n")
+    path = tmp_path / "user.py"
+    path.write_text(MODULE)
+    return path
+
+
+def test_model_is_returned_in_eval_mode(user_file: Path) -> None:
+    model = load_model(f"{user_file}:model")
+    assert isinstance(model, torch.nn.Linear)
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{}", r"MODEL must be path/to/file\.py:function, not '.*user\.py'"),
+        ("{}:", r"MODEL must be path/to/file\.py:function, not '.*user\.py:'"),
+        ("{}x:model", r".*user\.pyx: no such file; MODEL must be path/to/file\.py:function"),
+        ("{}:other", r".*user\.py: has no function 'other'"),
+        ("{}:constant", r".*user\.py: has no function 'constant'"),
+        ("{}:number", r".*user\.py:number: must return a torch\.nn\.Module, not int"),
+        ("{}:fails", r".*user\.py:fails: raised KeyError: 'first\\nsecond'"),
+    ],
+)
+def test_model_is_refused(user_file: Path, spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        load_model(spec.format(user_file))
+
+
+def test_model_in_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.txt"
+    path.write_text("")
+    with pytest.raises(UserError, match=r"model\.txt: must be a Python file"):
+        load_model(f"{path}:model")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_are_loaded(tmp_path: Path, suffix: str) -> None:
+    source, target = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pt":
+        torch.save(source.state_dict(), path)
+    else:
+        save_file(source.state_dict(), path)
+    load_weights(target, path)
+    assert torch.equal(source.weight, target.weight)
+
+
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.pt: no such file$"):
+        load_weights(torch.nn.Linear(3, 2), tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("w.pt", "must be a state_dict"), ("w.safetensors", "not a safetensors")]
+)
+def test_weights_in_another_format_are_refused(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"broken\n" * 20)
+    with pytest.raises(UserError, match=message) as caught:
+        load_weights(torch.nn.Linear(3, 2), path)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(torch.nn.Linear(4, 2).state_dict(), path)
+    with pytest.raises(UserError, match=r"does not fit the model: .*size mismatch") as caught:
+        load_weights(torch.nn.Linear(3, 2), path)
+    assert "\n" not in str(caught.value)
