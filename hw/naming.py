@@ -158,7 +158,9 @@ def readable(text, port_order=None, labels=None):
         if match := _WIRE.match(line):
             name = match["name"]
             if name not in registers:  # an alias repeats the initial value of its register
-                attributes = [item for item in attributes if not item.startswith(r"  attribute \init")]
+                attributes = [
+                    item for item in attributes if not item.startswith(r"  attribute \init")
+                ]
             if name not in dropped:
                 port = f" {match['port']} {order[name]}" if match["port"] else ""
                 signed = " signed" if match["signed"] else ""
