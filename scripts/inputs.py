@@ -41,7 +41,7 @@ def load_images(path: Path, limit: int | None = None) -> Images:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x", "y") if name in file}
     except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or "cannot be read").lower()}") from None
+        raise UserError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     except (ValueError, BadZipFile, EOFError, TypeError):
         raise UserError(f"{path}: must be an .npz file of plain arrays") from None
     x, y = arrays.get("x"), arrays.get("y")

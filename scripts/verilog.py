@@ -22,9 +22,10 @@ TOP = "dybit"
 def emit_array(array: ArrayConfig, directory: Path) -> dict[str, Any]:
     """Write the matrix engine of `array` into `directory` and return its manifest."""
     engine = MatrixEngine(array)
-    return emit(
+    manifest: dict[str, Any] = emit(
         engine, TOP, directory, parameters=array.model_dump(mode="json"), latency=engine.latency
     )
+    return manifest
 
 
 def verilog(
