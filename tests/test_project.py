@@ -132,9 +132,6 @@ class TestSetup:
 
 
 def test_an_installed_project_has_every_package() -> None:
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
-        "packages"
-    ]
     found = {
         ".".join(("dybit", *path.parent.relative_to(ROOT).parts))
         for top in ("hw", "quant", "sim", "scripts")
