@@ -26,6 +26,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest import mock
@@ -126,33 +127,73 @@ def _build(simulator: str, name: str, sources: list[Path], content_hash: str) ->
     """Return the folder of the compiled simulation, compiling it unless it is there."""
     tool = verilator() if simulator == "verilator" else icarus()
     version = tool_version(tool, "--version" if simulator == "verilator" else "-V")
-    depends_on = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir)]
-    depends_on += [name, content_hash, *TIMESCALE]
-    digest = hashlib.sha256("\n".join(depends_on).encode()).hexdigest()[:16]
-    folder = CACHE / f"{simulator}-{name}-{digest}"
+    tools = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir), *TIMESCALE]
+    folder = CACHE / f"{simulator}-{name}-{_digest([*tools, name, content_hash])}"
+    runtime = CACHE / f"{simulator}-runtime-{_digest(tools)}"
     CACHE.mkdir(parents=True, exist_ok=True)
     # Other workers wait for the one that compiles; what is there under its name is complete.
     with (CACHE / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=CACHE))
-            log = scratch / "build.log"
-            try:
-                get_runner(simulator).build(
-                    sources=sources,
-                    hdl_toplevel=name,
-                    build_dir=scratch,
-                    timescale=TIMESCALE,
-                    always=True,
-                    log_file=log,
-                )
-            except RuntimeError as error:
-                raise AssertionError(f"{simulator} refused {name}:\n{log.read_text()}") from error
-            else:
-                scratch.rename(folder)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+            with _scratch(folder) as scratch:
+                _use_runtime(scratch, runtime)
+                _compile(simulator, name, sources, scratch)
+                _keep_runtime(scratch, runtime)
     return folder
+
+
+def _compile(simulator: str, name: str, sources: list[Path], folder: Path) -> None:
+    log = folder / "build.log"
+    try:
+        get_runner(simulator).build(
+            sources=sources,
+            hdl_toplevel=name,
+            build_dir=folder,
+            timescale=TIMESCALE,
+            always=True,
+            log_file=log,
+        )
+    except RuntimeError as error:
+        raise AssertionError(f"{simulator} refused {name}:\n{log.read_text()}") from error
+
+
+def _use_runtime(build: Path, runtime: Path) -> None:
+    """Provide the objects of Verilator's own sources, as `_keep_runtime` left them.
+
+    They are most of the time to compile a small model, and the same for every one. A date in
+    the future keeps make from holding them for older than the makefile, yet to be written.
+    """
+    tomorrow = time.time() + 86400
+    for part in runtime.glob("*.o"):
+        os.utime(shutil.copy(part, build), (tomorrow, tomorrow))
+
+
+def _keep_runtime(build: Path, runtime: Path) -> None:
+    """Keep the objects of Verilator's own sources for the models to come."""
+    parts = list(build.glob("verilat*.o"))
+    if parts and not runtime.exists():
+        with _scratch(runtime) as scratch:
+            for part in parts:
+                shutil.copy(part, scratch)
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a folder that becomes `folder` when the block succeeds and vanishes when not."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        yield scratch
+        try:
+            scratch.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another worker's is as good
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _digest(words: list[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def _check(results: Path, log: Path) -> None:

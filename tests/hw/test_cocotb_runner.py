@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The runner of cocotb benches: it counts, it keeps what it compiled, and benches can fail."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,19 @@ def run(folder: Path, simulator: str, vectors: int, offset: int) -> int:
     )
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(cocotb_runner, "CACHE", tmp_path / "cache")
-    return tmp_path / "cache"
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cocotb_runner, "CACHE", tmp_path_factory.mktemp("cache"))
+        yield cocotb_runner.CACHE
 
 
 def test_counts_vectors_and_compiles_once(simulator: str, tmp_path: Path, cache: Path) -> None:
     assert run(tmp_path, simulator, 7, offset=0) == 7
-    (build,) = (path for path in cache.iterdir() if path.is_dir())
+    (build,) = cache.glob(f"{simulator}-register-*/")
     written = build.stat().st_mtime_ns
     assert run(tmp_path, simulator, 5, offset=0) == 5
-    assert [path for path in cache.iterdir() if path.is_dir()] == [build]
+    assert list(cache.glob(f"{simulator}-register-*/")) == [build]
     assert build.stat().st_mtime_ns == written
 
 
@@ -62,6 +64,7 @@ def test_verilog_that_does_not_compile_leaves_nothing_behind(
         return {"verilog": ["register.v"], "waivers": "register.vlt", "content_hash": "nonsense"}
 
     monkeypatch.setattr(cocotb_runner, "emit", emit_nonsense)
+    before = set(cache.glob("*/"))
     with pytest.raises(AssertionError, match=f"{simulator} refused register"):
         run(tmp_path, simulator, 1, offset=0)
-    assert not [path for path in cache.iterdir() if path.is_dir()]
+    assert set(cache.glob("*/")) == before

@@ -1,0 +1,59 @@
+"""The systolic array against exact sums: geometries, modes, swaps, stalls and resets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dybit.hw.systolic_array import SystolicArray
+from tests.hw.array_vectors import ArrayTraffic, array_config
+from tests.hw.players import play
+
+ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
+
+CASES = {
+    "1x1-all": (1, 1, ALL_MODES, "both"),
+    "1x5-W4A4": (1, 5, "W4A4", "signed"),
+    "5x1-W8A8": (5, 1, "W8A8", "both"),
+    "2x3-all": (2, 3, ALL_MODES, "both"),
+    "4x3-W8A8-W4A4": (4, 3, "W8A8 W4A4", "unsigned"),
+    "3x4-W4A4-W2A2": (3, 4, "W4A4 W2A2", "signed"),
+    "8x8-W8A8-W4A4": (8, 8, "W8A8 W4A4", "both"),
+    "8x8-all": (8, 8, ALL_MODES, "both"),
+    "16x12-all": (16, 12, ALL_MODES, "both"),
+}
+SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2"]
+COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4"]
+
+pytestmark = pytest.mark.rtl
+
+
+def run(
+    case: str, player: str, tiles: int, directory: Path, vectors: Callable[[str, int], None]
+) -> None:
+    rows, columns, modes, activations = CASES[case]
+    array = array_config(rows, columns, modes, activations)
+    dut = SystolicArray(array, 8)
+    traffic = ArrayTraffic(array, dut.latency, tiles, seed=1)
+    outputs = play(dut, f"systolic_array_{rows}x{columns}", traffic.inputs, player, directory)
+    vectors(f"systolic array, {player}", traffic.check(outputs))
+
+
+@pytest.mark.parametrize("case", SIMULATED)
+def test_in_amaranth(case: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    run(case, "amaranth", 30, tmp_path, vectors)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_compiled(case: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    run(case, "compiled", 300, tmp_path, vectors)
+
+
+@pytest.mark.cocotb
+@pytest.mark.parametrize("case", COSIMULATED)
+def test_in_cocotb(
+    case: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
+) -> None:
+    run(case, simulator, 40, tmp_path, vectors)
