@@ -128,6 +128,11 @@ class PlayerPort:
     def words(self) -> int:
         return -(-self.width // 32)
 
+    @property
+    def member(self) -> str:
+        """Name of the port in C++, where Verilator keeps two underscores for itself."""
+        return self.name.replace("__", "___05F")
+
 
 def player_ports(manifest: dict[str, Any], direction: str) -> dict[str, PlayerPort]:
     """Lay out the ports of one direction in manifest order; the clock is the player's own."""
@@ -146,25 +151,25 @@ def _apply(port: PlayerPort) -> str:
     mask = f"0x{(1 << (port.width % 32 or 32)) - 1:x}u"
     first, last = f"word[{port.offset}]", f"word[{port.offset + port.words - 1}]"
     if port.words == 1:
-        return f"    dut.{port.name} = {first} & {mask};"
+        return f"    dut.{port.member} = {first} & {mask};"
     if port.words == 2:
-        return f"    dut.{port.name} = {first} | static_cast<uint64_t>({last} & {mask}) << 32;"
+        return f"    dut.{port.member} = {first} | static_cast<uint64_t>({last} & {mask}) << 32;"
     return (
-        f"    std::memcpy(dut.{port.name}.data(), word + {port.offset}, {4 * port.words});\n"
-        f"    dut.{port.name}[{port.words - 1}] &= {mask};"
+        f"    std::memcpy(dut.{port.member}.data(), word + {port.offset}, {4 * port.words});\n"
+        f"    dut.{port.member}[{port.words - 1}] &= {mask};"
     )
 
 
 def _sample(port: PlayerPort) -> str:
     first, last = f"word[{port.offset}]", f"word[{port.offset + port.words - 1}]"
     if port.words == 1:
-        return f"    {first} = dut.{port.name};"
+        return f"    {first} = dut.{port.member};"
     if port.words == 2:
         return (
-            f"    {first} = static_cast<uint32_t>(dut.{port.name});\n"
-            f"    {last} = static_cast<uint32_t>(dut.{port.name} >> 32);"
+            f"    {first} = static_cast<uint32_t>(dut.{port.member});\n"
+            f"    {last} = static_cast<uint32_t>(dut.{port.member} >> 32);"
         )
-    return f"    std::memcpy(word + {port.offset}, dut.{port.name}.data(), {4 * port.words});"
+    return f"    std::memcpy(word + {port.offset}, dut.{port.member}.data(), {4 * port.words});"
 
 
 def _words(ports: Iterable[PlayerPort]) -> int:
