@@ -70,6 +70,13 @@ def test_nan_is_refused_with_its_place(fmt, sign, dtype):
     assert str(caught.value) == "x must not contain NaN; the first is at index (2, 17)"
 
 
+@pytest.mark.parametrize("pattern", [0x7F800001, 0xFF800001, 0x7FFFFFFF])
+def test_every_kind_of_nan_is_refused(pattern):
+    x = np.array([pattern], dtype=np.uint32).view(np.float32)
+    with pytest.raises(ValueError, match="NaN"):
+        FMT.encode(x)
+
+
 def test_nan_scalar_is_refused():
     with pytest.raises(ValueError, match=r"^x must not contain NaN$"):
         FMT.encode(np.nan)
