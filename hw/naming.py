@@ -41,8 +41,13 @@ class _Module:
         self.outputs = []  # (instance, port, wire) of submodule instances
         self.registers = []  # (Q, D)
         self.aliases = {}
+        self.read = set()  # slices that anything but an alias reads
         cell = {}
         for line in self.lines:
+            if line.startswith("  "):
+                assign = _ASSIGN.match(line)
+                text = assign["value"] if assign else line
+                self.read.update(match[0] for match in _SLICE.finditer(text))
             if match := _WIRE.match(line):
                 self.width[match["name"]] = int(match["width"])
                 if match["port"]:
@@ -53,9 +58,9 @@ class _Module:
                 self.cells[instance] = kind
             elif match := _CONNECT.match(line):
                 cell[match["port"]] = match["value"]
-                if kind.startswith("\\"):
-                    if match["value"] in self.width:  # read, it would have a range
-                        self.outputs.append((instance, match["port"], match["value"]))
+                # An input would have a range.
+                if kind.startswith("\\") and match["value"] in self.width:
+                    self.outputs.append((instance, match["port"], match["value"]))
                 if kind == "$dff" and match["port"] == "\\Q":
                     self.registers.append((match["value"], cell["\\D"]))
             elif match := _ALIAS.match(line):
@@ -67,6 +72,16 @@ class _Module:
         if name in self.width and (not bits or bits == _whole(self.width[name])):
             return name
         return None
+
+
+def _with_fields(labels, wires):
+    """Extend the labels of structured wires to their fields: ``x`` to ``x.sum`` and ``x[3]``."""
+    found = dict(labels)
+    for wire in wires:
+        base, field = re.fullmatch(r"([^.\[]+)(.*)", wire).groups()
+        if base in labels:
+            found[wire] = labels[base] + field
+    return found
 
 
 def _plan(module, labels):
@@ -82,6 +97,7 @@ def _plan(module, labels):
         Aliases that go, with their declaration.
     """
     renamed, replaced, dropped = {}, {}, set()
+    labels = _with_fields(labels, module.width)
     for instance, port, value in module.outputs:
         if value in labels or value.startswith("$"):
             renamed[value] = f"{instance}__{port[1:]}"
@@ -92,14 +108,21 @@ def _plan(module, labels):
 
     # A name of the module's own goes before that of a child's port.
     for name, value in sorted(aliases.items(), key=lambda item: item[0] in labels):
-        source = module.is_whole(value)
-        if source is not None and source.startswith("$") and source not in renamed:
-            renamed[source] = f"\\{labels[name]}" if name in labels else name
+        label = labels.get(name)
+        wanted = name if label is None else f"\\{label}"
+        wire = value.split(" ")[0]
+        whole = module.is_whole(value) is not None
+        # A slice of something named is not renamed to the child's input that takes it, but
+        # a field of what a child put out is.
+        nameless = wire.startswith("$") or renamed.get(wire) == re.match(r"[^.\[]+", wanted)[0]
+        if whole and wire.startswith("$") and wire not in renamed:
+            renamed[wire] = wanted
             dropped.add(name)
-        elif name in labels:
-            dropped.add(name)
-        elif source is None and _SLICE.fullmatch(value) and value not in replaced:
+        elif not whole and value in module.read - replaced.keys() and (label is None or nameless):
             replaced[value] = f"{name} {_whole(module.width[name])}"
+            renamed[name] = wanted
+        elif label is not None or re.search(r"[.\[]", name):  # fields nobody reads say nothing
+            dropped.add(name)
 
     for register, following in module.registers:
         source = module.is_whole(following)

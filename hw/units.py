@@ -85,8 +85,6 @@ class _Splitter:
         design = fragment.prepare(ports, hierarchy=(_PLACEHOLDER,))
         self._check_reach(design, path)
         text, _ = rtlil.convert_fragment(design, name=_PLACEHOLDER, emit_src=False)
-        if f"\nmodule \\{_PLACEHOLDER}\n" not in f"\n{text}":
-            return None
         shared = self.by_content.get(text)
         if shared is not None:
             return self.units[shared]
@@ -129,8 +127,6 @@ class _Splitter:
                 continue
             kind = f"{self.top}_{unit_name(type(component).__name__)}"
             unit = self.split(component, child, kind, child_path)
-            if unit is None:  # nothing but wires: no module to instantiate
-                continue
             children[unit.name] = children.get(unit.name, 0) + 1
             values = component_ports(component)
             connections = []
@@ -203,7 +199,5 @@ def split(component, name):
     if not isinstance(component, wiring.Component):
         raise TypeError(f"Design must be a wiring.Component, not {component!r}")
     splitter = _Splitter(name)
-    unit = splitter.split(component, Fragment.get(component, None), name, name)
-    if unit is None:
-        raise ValueError(f"Design {name!r} must contain logic, not wires alone")
+    splitter.split(component, Fragment.get(component, None), name, name)
     return list(splitter.units.values())

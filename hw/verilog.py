@@ -109,6 +109,12 @@ def _verilog(units, top):
     text = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "time_zero_event", text)
     # It marks every `if` that has an `else`, too.
     text = re.sub(r"^ *\(\* full_case = 32'd1 \*\)\n(?= *if )", "", text, flags=re.MULTILINE)
+    # It spells out sign extensions bit by bit.
+    text = re.sub(
+        r"\b(\w+(?:\[\d+\])?)(?:, \1(?![\w\[]))+",
+        lambda match: f"{{{match[0].count(',') + 1}{{{match[1]}}}}}",
+        text,
+    )
     header = f"// DyBit, design {top}: generated from its Amaranth description, do not edit.\n\n"
     modules = {
         match[1]: header + _fold_registers(match[0])

@@ -1,0 +1,122 @@
+"""Small designs that use what the emitter must carry over: a level of hierarchy each."""
+
+from amaranth import *
+from amaranth.lib import data, enum, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Bank", "Counter", "Mixer", "Product"]
+
+
+class Operation(enum.Enum, shape=2):
+    ADD = 0
+    SUBTRACT = 1
+    MULTIPLY = 2
+    HOLD = 3
+
+
+class Counter(wiring.Component):
+    """Counts by a signed step while enabled."""
+
+    def __init__(self, bits):
+        self.bits = bits
+        super().__init__({"enable": In(1), "step": In(signed(4)), "count": Out(signed(bits))})
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.enable):
+            m.d.sync += self.count.eq(self.count + self.step)
+        return m
+
+
+class Product(wiring.Component):
+    """Multiplies, adds or subtracts two fields of a signed sum, switched at run time."""
+
+    a: In(signed(8))
+    b: In(signed(8))
+    operation: In(Operation)
+    o: Out(data.StructLayout({"sum": signed(17), "odd": 1}))
+
+    def elaborate(self, platform):
+        m = Module()
+        result = Signal(signed(17))
+        with m.Switch(self.operation):
+            with m.Case(Operation.ADD):
+                m.d.comb += result.eq(self.a + self.b)
+            with m.Case(Operation.SUBTRACT):
+                m.d.comb += result.eq(self.a - self.b)
+            with m.Case(Operation.MULTIPLY):
+                m.d.comb += result.eq(self.a * self.b)
+            with m.Default():
+                m.d.comb += result.eq(self.o.sum)
+        m.d.sync += [self.o.sum.eq(result), self.o.odd.eq(result[0])]
+        return m
+
+
+class Bank(wiring.Component):
+    """Two counters, one fed by the other, and a memory of what they said."""
+
+    def __init__(self, bits):
+        self.bits = bits
+        super().__init__(
+            {"enable": In(1), "address": In(3), "step": In(signed(4)), "o": Out(signed(bits))}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for index in range(2):
+            m.submodules[f"counter_{index}"] = counter = Counter(self.bits)
+            m.d.comb += counter.enable.eq(self.enable)
+            if index == 0:
+                m.d.comb += counter.step.eq(self.step)
+                first = counter
+            else:
+                # Its step is an expression, and its upper neighbour's output a slice.
+                m.d.comb += counter.step.eq(first.count[:3] + 1)
+        m.submodules.words = words = memory.Memory(shape=signed(self.bits), depth=8, init=[3, -2])
+        write = words.write_port()
+        read = words.read_port()
+        m.d.comb += [
+            write.en.eq(self.enable),
+            write.addr.eq(self.address),
+            write.data.eq(counter.count),
+            read.addr.eq(self.address + 1),
+            self.o.eq(read.data),
+        ]
+        return m
+
+
+class Mixer(wiring.Component):
+    """Banks of two widths, products, one part under an enable of its own and a plain module."""
+
+    a: In(16)
+    operation: In(Operation)
+    enable: In(1)
+    o: Out(data.ArrayLayout(signed(20), 4))
+    sum: Out(70)
+
+    def elaborate(self, platform):
+        m = Module()
+        halves = [self.a[:8].as_signed(), self.a[8:].as_signed()]
+        for index, bits in enumerate((9, 9, 12)):
+            m.submodules[f"bank_{index}"] = bank = Bank(bits)
+            m.d.comb += [
+                bank.enable.eq(self.enable),
+                bank.address.eq(self.a[index : index + 3]),
+                bank.step.eq(halves[index % 2][:4]),
+                self.o[index].eq(bank.o),
+            ]
+        m.submodules.product = product = Product()
+        m.submodules.halting = halting = EnableInserter(self.a[0])(Counter(7))
+        m.submodules.plain = plain = Module()
+        total = Signal(signed(30))
+        plain.d.sync += total.eq(total + product.o.sum)
+        m.d.comb += [
+            product.a.eq(halves[0]),
+            product.b.eq(halves[1]),
+            product.operation.eq(self.operation),
+            halting.enable.eq(1),
+            halting.step.eq(-3),
+            self.o[3].eq(product.o.sum + halting.count),
+            self.sum.eq(Cat(total, product.o.odd, Const(0b101, 3), total[::-1])),
+        ]
+        return m
