@@ -169,8 +169,11 @@ def _use_runtime(build: Path, runtime: Path) -> None:
 
 
 def _keep_runtime(build: Path, runtime: Path) -> None:
-    """Keep the objects of Verilator's own sources for the models to come."""
-    parts = list(build.glob("verilat*.o"))
+    """Keep the objects of Verilator's own sources for the models to come.
+
+    cocotb's main program, ``verilator.o``, is not one of them: it holds the model.
+    """
+    parts = list(build.glob("verilated*.o"))
     if parts and not runtime.exists():
         with _scratch(runtime) as scratch:
             for part in parts:
