@@ -42,7 +42,7 @@ def run() -> list[dict[str, Any]]:
             normal.copy,
         )
         name = f"decode {fmt} float64"
-        results += _entries(name, ours, {"table[codes]": indexing, "copy": copy})
+        results += _entries(name, ours, {"NumPy indexing": indexing, "copy": copy})
     return results
 
 

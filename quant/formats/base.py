@@ -196,9 +196,8 @@ def _rounding_table(fmt: NumberFormat, dtype: np.dtype[Any]) -> RoundingTable:
 
 def checked_int(field: str, value: Any, low: int, high: int, where: str = "") -> int:
     """Return `value` as an int, or raise unless it is an integer from `low` to `high`."""
-    allowed = f"{field} must be {low} to {high}{where}" if low < high else f"{field} must be {low}"
-    if low == high:
-        allowed += where
+    span = f"{low} to {high}" if low < high else f"{low}"
+    allowed = f"{field} must be {span}{where}"
     try:
         number = operator.index(value)
     except TypeError:

@@ -135,7 +135,7 @@ def encode(x: ArrayLike, table_of: Callable[[Any], RoundingTable]) -> NDArray[np
     magnitude = np.empty(length, dtype=pattern_type)
     leading = np.empty(length, dtype=pattern_type)
     keys = np.empty(length, dtype=np.intp)
-    constant = pattern_type  # keeps the arithmetic in the narrow type
+    constant = pattern_type  # constants of the same width keep the arithmetic in it
     sign_shift = 8 * table.dtype.itemsize - 1
     for start in range(0, flat.size, CHUNK):
         chunk = patterns[start : start + CHUNK]
