@@ -1,0 +1,318 @@
+"""Quantised networks: what is refused, and that saving keeps everything, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from dybit.quant.config import ConfigError, QuantConfig
+from dybit.quant.formats import DyBit, Integer
+from dybit.quant.layers import fixed_point
+from dybit.quant.network import (
+    AvgPool2d,
+    ComputeLayer,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    NetworkError,
+    QuantNetwork,
+    QuantTensor,
+)
+from tests.networks import CONFIG, random_conv, random_linear, random_network
+
+NETWORK = random_network()
+IMAGE = NETWORK.input
+RNG = np.random.default_rng(0)
+
+
+def with_layer(name: str, **changes: Any) -> QuantNetwork:
+    """The network with fields of one layer changed."""
+    layers = [
+        dataclasses.replace(layer, **changes) if layer.name == name else layer
+        for layer in NETWORK.layers
+    ]
+    return dataclasses.replace(NETWORK, layers=tuple(layers))
+
+
+def with_array(**changes: Any) -> QuantNetwork:
+    """The network under a config with fields of its array changed."""
+    config = QuantConfig.from_dict(CONFIG | {"array": CONFIG["array"] | changes})  # type: ignore[operator]
+    return dataclasses.replace(NETWORK, config=config)
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    NETWORK.save(tmp_path / "net")
+    loaded = QuantNetwork.load(tmp_path / "net")
+    for field in ("name", "config", "input", "input_shape"):
+        assert getattr(loaded, field) == getattr(NETWORK, field)
+    assert len(loaded.layers) == len(NETWORK.layers)
+    for mine, theirs in zip(NETWORK.layers, loaded.layers, strict=True):
+        assert type(mine) is type(theirs)
+        for field in dataclasses.fields(mine):
+            a, b = getattr(mine, field.name), getattr(theirs, field.name)
+            if isinstance(a, np.ndarray):
+                assert a.dtype == b.dtype
+                assert np.array_equal(a, b)
+            else:
+                assert a == b, field.name
+
+
+def test_bytes_are_deterministic(tmp_path: Path) -> None:
+    NETWORK.save(tmp_path / "a")
+    random_network().save(tmp_path / "b")
+    QuantNetwork.load(tmp_path / "a").save(tmp_path / "a")  # over itself
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["network.safetensors", "network.toml"]
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_loading_needs_no_torch(tmp_path: Path) -> None:
+    NETWORK.save(tmp_path)
+    code = (
+        "import sys; from dybit.quant.network import QuantNetwork; from dybit.sim import executor;"
+        "QuantNetwork.load(sys.argv[1]); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_an_interrupted_save_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power fails between the two files: old structure, new arrays."""
+    NETWORK.save(tmp_path)
+    before = (tmp_path / "network.toml").read_bytes()
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if target.name == "network.toml":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(KeyboardInterrupt):
+        random_network(2).save(tmp_path)
+    assert (tmp_path / "network.toml").read_bytes() == before
+    with pytest.raises(NetworkError, match=r"arrays must be the SHA-256 of network.safetensors"):
+        QuantNetwork.load(tmp_path)
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=r"network.toml: no such file or directory; must be"):
+        QuantNetwork.load(tmp_path)
+    NETWORK.save(tmp_path)
+    (tmp_path / "network.safetensors").unlink()
+    with pytest.raises(NetworkError, match=r"network.safetensors: no such file or directory"):
+        QuantNetwork.load(tmp_path)
+    (tmp_path / "network.toml").write_bytes(b"\xff")
+    with pytest.raises(NetworkError, match=r"not TOML"):
+        QuantNetwork.load(tmp_path)
+
+
+EDITS = [
+    ("version = 1", "version = 2", "version must be 1, not 2"),
+    ("version = 1\n", "", "network.version is missing; must be an integer"),
+    ('name = "small"\na', "name = 3\na", "network.name must be a string, not 3"),
+    ("version = 1", "version = 1\nextra = 1", "network must have no other fields, not extra"),
+    ("scale = 0.13", "scale = -1.0", "scale must be positive and finite, not -1.0"),
+    ("scale = 0.13", 'scale = "x"', "input.scale must be a float, not 'x'"),
+    ("scale = 0.4", "scale = inf", "scale must be positive and finite, not inf"),
+    ('kind = "flatten"', 'kind = "fold"', "layers[4].kind must be one of conv2d, linear"),
+    ('kind = "flatten"', 'kind = "linear"', "layers[4].relu is missing; must be true or false"),
+    ("relu = true", "relu = 1", "layers[1].relu must be true or false, not 1"),
+    ('name = "flat"', 'name = "max"', "layer names must differ, but max is used twice"),
+    ('name = "second"', 'name = "third"', "third.weights is missing from the arrays"),
+    ("kernel = [\n    3,", "kernel = [\n    4,", "mean: kernel must fit the padded input of 3 x 2"),
+    (
+        "kernel = [\n    3,",
+        "kernel = [\n    true,",
+        "mean: kernel must be two integers of at",
+    ),
+    ("kernel = [", "stuff = [", "layers[2].kernel is missing; must be a list"),
+    ("padding = [", "pad = [", "layers[0].padding is missing; must be a list"),
+    (
+        'kind = "flatten"',
+        'kind = "flatten"\nrelu = true',
+        "layers[4] must have no other fields, not",
+    ),
+    ("[layers.output]", "[layers.result]", "layers[0].output.scale is missing; must be a"),
+    ("bits = 8", "bits = 9", "bits must be 2 to 8, not 9"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), EDITS, ids=[e[2] for e in EDITS])
+def test_bad_structure_is_refused_in_one_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    NETWORK.save(tmp_path)
+    path = tmp_path / "network.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(NetworkError, match=re.escape(message)) as error:
+        QuantNetwork.load(tmp_path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_with_a_bad_value_is_refused(tmp_path: Path) -> None:
+    NETWORK.save(tmp_path)
+    path = tmp_path / "network.toml"
+    path.write_text(path.read_text().replace("rows = 4", "rows = 0"))
+    with pytest.raises(ConfigError, match=r"network.toml: config: array.rows: 0 is not allowed"):
+        QuantNetwork.load(tmp_path)
+
+
+def test_bad_arrays_are_refused(tmp_path: Path) -> None:
+    def edit(**changes: Any) -> None:
+        NETWORK.save(tmp_path)
+        path = tmp_path / "network.safetensors"
+        arrays = safetensors.numpy.load(path.read_bytes())
+        old = safetensors.numpy.save(arrays)
+        for name, value in changes.items():
+            arrays[name.replace("__", ".")] = value
+        new = safetensors.numpy.save(arrays)
+        path.write_bytes(new)
+        toml = tmp_path / "network.toml"
+        text = toml.read_text()
+        digests = [hashlib.sha256(content).hexdigest() for content in (old, new)]
+        assert digests[0] in text
+        toml.write_text(text.replace(*digests))
+
+    edit(head__weights=np.full((12, 3), 16, np.uint8))
+    with pytest.raises(NetworkError, match=r"head: weights must be codes of dybit4, not 16"):
+        QuantNetwork.load(tmp_path)
+    edit(head__bias=np.zeros(4, np.int64))
+    with pytest.raises(NetworkError, match=r"head: bias must have shape \(3,\), not \(4,\)"):
+        QuantNetwork.load(tmp_path)
+    edit(other__bias=np.zeros(4, np.int64))
+    with pytest.raises(NetworkError, match=r"arrays must be those of the layers, not other.bias"):
+        QuantNetwork.load(tmp_path)
+    NETWORK.save(tmp_path)
+
+
+def test_layers_must_fit_each_other() -> None:
+    tensor = QuantTensor(DyBit(4), 0.4)
+    with pytest.raises(NetworkError, match=r"flat: input must be dybit4 x 0.4, .*, not .* 0.5"):
+        with_layer("flat", input=QuantTensor(DyBit(4), 0.5))
+    with pytest.raises(NetworkError, match=r"head: input must have shape \(11,\), not \(12,\)"):
+        with_layer("head", weights=np.zeros((11, 3), np.uint8))
+    with pytest.raises(NetworkError, match=r"second: input must have shape \(H, W, 4\), not"):
+        with_layer("second", weights=np.zeros((1, 1, 4, 6), np.uint8))
+    with pytest.raises(NetworkError, match=r"max: input must be codes, not raw accumulators"):
+        with_layer("second", output=None)
+    with pytest.raises(NetworkError, match=r"head: output of the last layer must be raw"):
+        with_layer("head", output=tensor)
+    with pytest.raises(NetworkError, match=r"layers of small must not be empty"):
+        dataclasses.replace(NETWORK, layers=())
+    with pytest.raises(NetworkError, match=r"mean: input must have shape \(H, W, C\), not \(8,\)"):
+        AvgPool2d(
+            name="mean", kernel=(1, 1), stride=(1, 1), input=tensor, output=tensor
+        ).output_shape((8,))
+
+
+def test_formats_must_be_what_the_array_is_built_for() -> None:
+    head = NETWORK.layer("head")
+    assert isinstance(head, Linear)
+    with pytest.raises(NetworkError, match=r"weights must be DyBit of 4 bits, .*, not dybit2"):
+        with_layer("head", weights=head.weights % 4, weight_format=DyBit(2))
+    with pytest.raises(NetworkError, match=r"head: weights must be DyBit of 4 bits, .*, not int4"):
+        with_layer("head", weight_format=Integer(4))
+    with pytest.raises(NetworkError, match=r"first: weights must be dybit4r2, as the array is .*"):
+        with_array(weight_exponent_limit=2)
+    with pytest.raises(NetworkError, match=r"first: activations must be dybit4ur3, as the array"):
+        with_array(activation_exponent_limit=3)
+    with pytest.raises(NetworkError, match=r"first: activations must be signed, .*, not dybit4u"):
+        with_array(activations="signed")
+    with pytest.raises(NetworkError, match=r"second: activations must be unsigned, .*, not dybit8"):
+        with_array(activations="unsigned")
+
+
+def test_an_accumulator_that_could_overflow_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"layers.first: a reduction of 12 is not allowed"):
+        with_array(max_reduction=11)
+    with pytest.raises(ConfigError, match=r"layers.head: an accumulator of up to \d+ is not allow"):
+        with_layer("head", bias=np.array([0, -(2**40), 0]))
+
+
+def test_fields_of_layers_are_checked() -> None:
+    conv = NETWORK.layer("first")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"weights": conv.weights.astype(np.int8)}, "weights must be an array of uint8, not int8"),
+        ({"weights": conv.weights[0]}, "weights must have 4 axes, none empty, not shape (2, 2, 5)"),
+        ({"weights": conv.weights[:0]}, "weights must have 4 axes, none empty, not shape (0, 2, 2"),
+        ({"weights": [1]}, "weights must be an array of uint8, not list"),
+        ({"weight_scale": -conv.weight_scale}, "weight_scale must be positive and finite, not -0"),
+        ({"bias": conv.bias.astype(np.int32)}, "bias must be an array of int64, not int32"),
+        ({"multiplier": conv.multiplier[1:]}, "multiplier must have shape (5,), not (4,)"),
+        ({"shift": np.full(5, 64, np.uint8)}, "shift must be 0 to 63, not 64"),
+        ({"max_code": 128}, "max_code must be the code of a value of dybit8r3 that is not negati"),
+        ({"stride": (0, 1)}, "stride must be two integers of at least 1, not (0, 1)"),
+        ({"padding": (1,)}, "padding must be two integers of at least 0, not (1,)"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(NetworkError, match=re.escape(f"first: {message}")):
+            dataclasses.replace(conv, **changes)
+    with pytest.raises(NetworkError, match=r"max: padding must be at most half of kernel \(2, 2\)"):
+        MaxPool2d(name="max", kernel=(2, 2), stride=(2, 2), padding=(2, 0), input=IMAGE)
+    with pytest.raises(NetworkError, match=r"layer must be one of first, .*, not 'third'"):
+        NETWORK.layer("third")
+
+
+def test_properties_of_layers() -> None:
+    conv = random_conv(RNG, "c", (3, 2, 4, 5), DyBit(8, True, 2), IMAGE, None)
+    assert (conv.kernel, conv.reduction, conv.outputs, conv.mode.name) == ((3, 2), 24, 5, "W8A4")
+    assert conv.matrix.shape == (24, 5)
+    assert conv.matrix[(1 * 2 + 1) * 4 + 3, 2] == conv.weights[1, 1, 3, 2]
+    # 0.13 x 1/8 and the scale x 1/64: the units of section 2's integers.
+    np.testing.assert_allclose(conv.accumulator_scale, 0.13 / 8 * conv.weight_scale / 64)
+    assert NETWORK.compute_layers == (NETWORK.layers[0], NETWORK.layers[1], NETWORK.layers[5])
+    assert [shape for _, _, shape in NETWORK.shapes()] == [
+        (6, 4, 5),
+        (6, 4, 6),
+        (3, 2, 6),
+        (1, 2, 6),
+        (12,),
+        (3,),
+    ]
+    assert isinstance(random_linear(RNG, "l", (3, 2), DyBit(4), IMAGE, None), ComputeLayer)
+    layers: list[Layer] = [Flatten(name="f", input=IMAGE)]
+    assert layers[0].output == IMAGE
+    assert isinstance(NETWORK.layers[0], Conv2d)
+
+
+def test_average_pooling_folds_its_count() -> None:
+    pool = NETWORK.layer("mean")
+    assert isinstance(pool, AvgPool2d)
+    # Units: 0.07/64 into 0.4/4 over three elements.
+    want = 0.07 / 64 / (0.4 / 4) / 3
+    assert 2**15 <= pool.multiplier < 2**16
+    assert pool.multiplier / 2**pool.shift == pytest.approx(want, rel=2**-16)
+
+
+def test_fixed_point() -> None:
+    rng = np.random.default_rng(3)
+    ratios = np.concatenate(
+        [2.0 ** rng.uniform(-47, 15.99, 2000), [65535.0, 65535.4, 1.0, 0.5, 2.0**-48]]
+    )
+    ratios = np.concatenate([ratios, np.nextafter(2.0 ** np.arange(-40, 15), 0)])
+    multiplier, shift = fixed_point(ratios, "x")
+    assert multiplier.dtype == np.uint16
+    assert shift.dtype == np.uint8
+    assert multiplier.min() >= 2**15
+    assert shift.max() <= 63
+    np.testing.assert_allclose(multiplier / 2.0**shift, ratios, rtol=2**-16)
+    # Below, precision ends with the shift.
+    multiplier, shift = fixed_point([3 * 2.0**-63, 2.0**-70], "x")
+    assert (multiplier.tolist(), shift.tolist()) == ([3, 0], [63, 63])
+    with pytest.raises(NetworkError, match=r"x: output units must be at least 1/65535 .*1/65536"):
+        fixed_point([1.0, 65536.0], "x")
