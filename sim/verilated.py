@@ -45,11 +45,14 @@ def _pack(values: npt.NDArray[Any], lane_bits: int, words: int) -> Words:
         return packed.view(np.uint32)
     mask = np.uint64((1 << lane_bits) - 1)
     lanes_first = np.ascontiguousarray(values.T.astype(np.int64)).view(np.uint64) & mask
-    columns = np.zeros((words + 1, rows), dtype=np.uint64)
+    columns = np.zeros((words + 2, rows), dtype=np.uint64)
+    low = np.uint64(0xFFFFFFFF)
     for lane, value in enumerate(lanes_first):
         word, shift = divmod(lane * lane_bits, 32)
-        columns[word] |= (value << np.uint64(shift)) & np.uint64(0xFFFFFFFF)
-        columns[word + 1] |= value >> np.uint64(32 - shift)
+        columns[word] |= (value << np.uint64(shift)) & low
+        columns[word + 1] |= (value >> np.uint64(32 - shift)) & low
+        if shift and lane_bits > 64 - shift:
+            columns[word + 2] |= value >> np.uint64(64 - shift)
     return np.ascontiguousarray(columns[:words].T.astype(np.uint32))
 
 
