@@ -66,6 +66,15 @@ _BLOCK = re.compile(
 )
 
 
+# Icarus initialises the signal before the blocks begin to wait, so they miss it; without this,
+# one whose inputs keep their initial values has no output.
+_WAKE_ICARUS = """\
+`ifdef __ICARUS__
+  initial time_zero_event <= 1;
+`endif
+"""
+
+
 def _fold_registers(module):
     """Write a register and the block that computes its next value as one clocked block.
 
@@ -94,9 +103,10 @@ def _fold_registers(module):
         register = f"{head}\n    {name} <= {name}_next;\n"
         module = module.replace(match[0], f"{head} begin\n{body}  end\n")
         module = declaration.sub("", module.replace(register, ""))
+    declaration = "  reg time_zero_event = 0;\n"
     if len(re.findall(r"\btime_zero_event\b", module)) == 1:
-        module = re.sub(r"  reg time_zero_event = 0;\n", "", module)
-    return module
+        return module.replace(declaration, "")
+    return module.replace(declaration, declaration + _WAKE_ICARUS)
 
 
 def _verilog(units, top):

@@ -37,7 +37,7 @@ def run(
     array = array_config(rows, columns, modes, activations)
     dut = SystolicArray(array, 8)
     traffic = ArrayTraffic(array, dut.latency, tiles, seed=1)
-    outputs = play(dut, f"systolic_array_{rows}x{columns}", traffic.inputs, player, directory)
+    outputs = play(dut, "systolic_array", traffic.inputs, player, directory)
     vectors(f"systolic array, {player}", traffic.check(outputs))
 
 
