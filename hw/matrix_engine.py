@@ -130,7 +130,7 @@ class MatrixEngine(wiring.Component):
                 requantizer.i.payload.bias.eq(parameters.bias),
                 requantizer.i.payload.multiplier.eq(parameters.multiplier),
                 requantizer.i.payload.shift.eq(parameters.shift),
-                requantizer.i.payload.format.eq(drain_format),
+                requantizer.i.payload.output_format.eq(drain_format),
                 requantizer.o.ready.eq(1),
                 self.codes.data[c].eq(requantizer.o.payload),
             ]
