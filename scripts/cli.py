@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from dybit.scripts.console import TYPER, ends_on_mistakes
+from dybit.scripts.quantize import quantize
+from dybit.scripts.simulate import simulate
 from dybit.scripts.verilog import verilog
 
 __all__ = ["app", "main"]
@@ -12,12 +14,8 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-app.command()(ends_on_mistakes(verilog))
-
-
-@app.callback()
-def _group() -> None:
-    """With a callback, typer keeps the names of commands when there is only one."""
+for command in (quantize, verilog, simulate):
+    app.command()(ends_on_mistakes(command))
 
 
 def main() -> None:

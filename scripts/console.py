@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dybit.hw.yosys import YosysError
 from dybit.quant.config import ConfigError
+from dybit.quant.layers import NetworkError
 from dybit.sim.toolchain import ToolFailed, ToolMissing
 
 __all__ = [
@@ -46,7 +47,7 @@ class UserError(ValueError):
     """What the user gave cannot be used; the message is one line for them to act on."""
 
 
-MISTAKES = (UserError, ConfigError, ToolMissing, ToolFailed, YosysError)
+MISTAKES = (UserError, ConfigError, NetworkError, ToolMissing, ToolFailed, YosysError)
 
 
 def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:

@@ -22,17 +22,22 @@ __all__ = ["Images", "load_images", "load_model", "load_weights"]
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A batch of images.
+    """A batch of images, or of vectors for networks that begin with a linear layer.
 
     Attributes
     ----------
-    x : ndarray of float32, shape (N, C, H, W)
+    x : ndarray of float32, shape (N, C, H, W) or (N, K)
     y : ndarray of int64, shape (N,), optional
         Class of each image.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.int64] | None
+
+    @property
+    def channels_last(self) -> NDArray[np.float32]:
+        """The images as (N, H, W, C); vectors as they are."""
+        return self.x.transpose(0, 2, 3, 1) if self.x.ndim == 4 else self.x
 
 
 def load_images(path: Path, limit: int | None = None) -> Images:
@@ -45,8 +50,8 @@ def load_images(path: Path, limit: int | None = None) -> Images:
     except (ValueError, BadZipFile, EOFError, TypeError):
         raise UserError(f"{path}: must be an .npz file of plain arrays") from None
     x, y = arrays.get("x"), arrays.get("y")
-    if x is None or x.ndim != 4 or not x.size or x.dtype.kind != "f":
-        raise UserError(f"{path}: x must be a float array (N, C, H, W), not {_kind(x)}")
+    if x is None or x.ndim not in (2, 4) or not x.size or x.dtype.kind != "f":
+        raise UserError(f"{path}: x must be a float array (N, C, H, W) or (N, K), not {_kind(x)}")
     if not np.isfinite(x).all():
         raise UserError(f"{path}: x must be finite")
     if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):

@@ -35,7 +35,13 @@ def verilog(
         typer.Option("--output", "-o", help="Folder; default: build/verilog/<config>."),
     ] = None,
 ) -> None:
-    """Write the accelerator of a config as Verilog, with manifest.json."""
+    """Write the accelerator of a config as Verilog, with manifest.json.
+
+    Equal configs give equal files, byte for byte.
+
+    \b
+    dybit verilog --config configs/digits-mixed.toml -o build/my-verilog
+    """
     loaded = QuantConfig.load(config)
     directory = output or Path("build/verilog") / loaded.name
     with console.status(f"writing {directory}"):

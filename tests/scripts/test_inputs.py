@@ -16,6 +16,8 @@ from dybit.scripts.inputs import load_images, load_model, load_weights
 
 X = np.arange(5 * 2 * 3 * 4, dtype=np.float64).reshape(5, 2, 3, 4)
 
+ARRAY = "x must be a float array (N, C, H, W) or (N, K), not "
+
 
 def saved(folder: Path, **arrays: Any) -> Path:
     path = folder / "data.npz"
@@ -37,13 +39,21 @@ def test_labels_are_optional(tmp_path: Path) -> None:
     assert len(images.x) == 5
 
 
+def test_channels_come_last_in_images_alone(tmp_path: Path) -> None:
+    assert load_images(saved(tmp_path, x=X)).channels_last.shape == (5, 3, 4, 2)
+    assert load_images(saved(tmp_path, x=X.reshape(5, -1))).channels_last.shape == (5, 24)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"z": X}, "x must be a float array (N, C, H, W), not absent"),
-        ({"x": X[0]}, "x must be a float array (N, C, H, W), not float64 (2, 3, 4)"),
-        ({"x": X[:0]}, "x must be a float array (N, C, H, W), not float64 (0, 2, 3, 4)"),
-        ({"x": X.astype(int)}, "x must be a float array (N, C, H, W), not int64 (5, 2, 3, 4)"),
+        ({"z": X}, ARRAY + "absent"),
+        ({"x": X[0]}, ARRAY + "float64 (2, 3, 4)"),
+        ({"x": X[:0]}, ARRAY + "float64 (0, 2, 3, 4)"),
+        (
+            {"x": X.astype(int)},
+            ARRAY + "int64 (5, 2, 3, 4)",
+        ),
         ({"x": X + np.inf}, "x must be finite"),
         ({"x": X, "y": np.arange(4)}, "y must be 5 integers, not int64 (4,)"),
         ({"x": X, "y": np.ones(5)}, "y must be 5 integers, not float64 (5,)"),
