@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.output_format import CODE_BITS, OUTPUT_WIDTHS, OutputFormat
+from dybit.hw.output_format import CODE_BITS, OUTPUT_WIDTHS, OutputFormat, sorted_widths
+from dybit.hw.pipeline import carry, stage_register
 from dybit.hw.sticky_shift import shift_right
 
 __all__ = ["MAGNITUDE_BITS", "Encoder", "EncoderInput"]
@@ -57,7 +58,7 @@ class Encoder(wiring.Component):
 
     Parameters
     ----------
-    widths : iterable of int
+    widths : sequence of int
         Code widths to build, any of 2, 4 and 8. Logic is built for these only; what comes out
         for another ``output_format.width`` is not specified.
 
@@ -77,9 +78,7 @@ class Encoder(wiring.Component):
     LATENCY = 4
 
     def __init__(self, widths=(2, 4, 8)):
-        self.widths = tuple(sorted(set(widths)))
-        if not self.widths or not set(self.widths) <= set(OUTPUT_WIDTHS):
-            raise ValueError(f"widths must be one or more of 2, 4 and 8, not {widths!r}")
+        self.widths = sorted_widths(widths)
         super().__init__(
             {"i": In(stream.Signature(EncoderInput)), "o": Out(stream.Signature(CODE_BITS))}
         )
@@ -92,28 +91,17 @@ class Encoder(wiring.Component):
         number_bits = 2 * code_bits - 1
         magnitude_sizes = sorted({width - signed for width in self.widths for signed in (0, 1)})
 
-        code_fields = {"negative": 1, "last_bit": range(code_bits), "limit": code_bits}
-        number_fields = {"magnitude": number_bits, "half": 1, "sticky": 1}
-        measured = Signal(
-            data.StructLayout(
-                code_fields
-                | number_fields
-                | {"exponent_limit": 4, "length": range(number_bits + 1)}
-            ),
-            reset_less=True,
+        common = {"negative": 1, "last_bit": range(code_bits), "limit": code_bits}
+        number_members = {"magnitude": number_bits, "half": 1, "sticky": 1}
+        measured = stage_register(
+            common | number_members | {"exponent_limit": 4, "length": range(number_bits + 1)}
         )
-        located = Signal(
-            data.StructLayout(
-                code_fields
-                | number_fields
-                | {"ones": range(code_bits + 1), "terminated": 1, "shift": 4}
-            ),
-            reset_less=True,
+        located = stage_register(
+            common
+            | number_members
+            | {"ones": range(code_bits + 1), "terminated": 1, "shift": range(number_bits)}
         )
-        shifted = Signal(
-            data.StructLayout(code_fields | {"code": code_bits, "half": 1, "sticky": 1}),
-            reset_less=True,
-        )
+        shifted = stage_register(common | {"code": code_bits, "next_bit": 1, "more": 1})
         code = Signal(CODE_BITS, reset_less=True)
         valid = Signal(self.LATENCY)
         advance = Signal()
@@ -180,7 +168,7 @@ class Encoder(wiring.Component):
             m.d.comb += ones.eq(Mux(terminated, octave, measured.exponent_limit))
         with m.If(advance):
             m.d.sync += [
-                _copy(located, measured, code_fields | number_fields),
+                carry(located, measured),
                 # Beyond the last octave, as many ones as there can be saturate the code.
                 located.ones.eq(Mux(octave > measured.exponent_limit, code_bits, ones)),
                 located.terminated.eq(terminated),
@@ -200,18 +188,24 @@ class Encoder(wiring.Component):
         cleared = prefix[1:] & located.terminated.replicate(code_bits - 1)
         with m.If(advance):
             m.d.sync += [
-                _copy(shifted, located, code_fields),
+                carry(shifted, located),
                 shifted.code.eq(prefix | (fine[1:] & ~cleared)),
-                shifted.half.eq(fine[0]),
-                shifted.sticky.eq(located.sticky | coarse_lost | fine_lost),
+                shifted.next_bit.eq(fine[0]),
+                shifted.more.eq(located.sticky | coarse_lost | fine_lost),
             ]
 
         # Round, saturate, and give the sign to what is not zero.
-        rounded = Signal(code_bits + 1)
+        up = Signal()
         saturated = Signal(code_bits)
         m.d.comb += [
-            rounded.eq(shifted.code + (shifted.half & (shifted.sticky | shifted.code[0]))),
-            saturated.eq(Mux(rounded > shifted.limit, shifted.limit, rounded)),
+            up.eq(shifted.next_bit & (shifted.more | shifted.code[0])),
+            saturated.eq(
+                Mux(
+                    Mux(up, shifted.code >= shifted.limit, shifted.code > shifted.limit),
+                    shifted.limit,
+                    shifted.code + up,
+                )
+            ),
         ]
         with m.If(advance):
             m.d.sync += code.eq(saturated)
@@ -237,8 +231,3 @@ def _significant_bits(m, value):
         digits.insert(0, long)
         value = rest
     return Cat(value, *digits)
-
-
-def _copy(target, source, fields):
-    """Return the assignments of those fields from one pipeline register to the next."""
-    return [target[name].eq(source[name]) for name in fields]

@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, enum
 
-__all__ = ["CODE_BITS", "OUTPUT_WIDTHS", "OutputFormat", "OutputWidth"]
+__all__ = ["CODE_BITS", "OUTPUT_WIDTHS", "OutputFormat", "OutputWidth", "sorted_widths"]
 
 CODE_BITS = 8
 """Width of the port a code leaves on; a narrower code sits in its least significant bits."""
@@ -19,6 +19,13 @@ class OutputWidth(enum.Enum, shape=2):
 
 OUTPUT_WIDTHS = {2: OutputWidth.BITS_2, 4: OutputWidth.BITS_4, 8: OutputWidth.BITS_8}
 """The widths in bits and what selects them."""
+
+
+def sorted_widths(widths):
+    """Return the widths to build in order, or raise ValueError when there is another or none."""
+    if not widths or not set(widths) <= set(OUTPUT_WIDTHS):
+        raise ValueError(f"widths must be one or more of 2, 4 and 8, not {widths!r}")
+    return tuple(sorted(set(widths)))
 
 
 class OutputFormat(data.Struct):

@@ -17,7 +17,7 @@ def shift_right(m, value, digit, step, *, name):
         Module that gets the logic.
     value : Value
         What to shift.
-    digit : Value, 2 bits
+    digit : Value, 0 to 2 bits
         Number of steps.
     step : int
         Bits of one step.
@@ -34,7 +34,7 @@ def shift_right(m, value, digit, step, *, name):
     shifted = Signal(len(value), name=f"{name}_shifted")
     lost = Signal(name=f"{name}_lost")
     with m.Switch(digit):
-        for steps in range(4):
+        for steps in range(1 << len(digit)):
             with m.Case(steps):
                 m.d.comb += [
                     shifted.eq(value[steps * step :]),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,8 @@ def magnitude_value(code: int, size: int, limit: int) -> Fraction:
     return Fraction(2) ** (count - 1) * (1 + Fraction(f, 2**m))
 
 
-def dybit_integers(bits: int, signed: bool, limit: int) -> dict[int, int]:
+@cache
+def dybit_integers(bits: int, signed: bool, limit: int) -> Mapping[int, int]:
     """Return the integer of every code of DyBit-`bits`, negative zero left out.
 
     Integers are values in units of ``2^(1-N)``, N being the magnitude bits.
@@ -41,7 +44,7 @@ def dybit_integers(bits: int, signed: bool, limit: int) -> dict[int, int]:
         integers[code] = int(integer)
         if signed and integer != 0:
             integers[code + 2**size] = -int(integer)
-    return integers
+    return MappingProxyType(integers)
 
 
 def nearest_code(numerator: int, denominator: int, integers: Mapping[int, int]) -> int:

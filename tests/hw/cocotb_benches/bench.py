@@ -73,6 +73,8 @@ async def stream(
 ) -> list[int]:
     """Send payloads through ``i`` and return what comes out of ``o``, in order.
 
+    A result not taken must stay as it is.
+
     Parameters
     ----------
     payloads
@@ -87,6 +89,7 @@ async def stream(
     waiting: Iterator[int] = iter(payloads)
     pending = next(waiting, None)
     offered = False
+    held: int | None = None
     idle = 0
     while len(results) < len(payloads):
         if not offered and pending is not None and random.random() < offer:
@@ -97,8 +100,11 @@ async def stream(
         dut.o__ready.value = ready
         await settle()
         idle += 1
-        if ready and dut.o__valid.value == 1:
-            results.append(int(dut.o__payload.value))
+        result = int(dut.o__payload.value) if dut.o__valid.value == 1 else None
+        assert held is None or result == held, f"result {held} became {result} while waiting"
+        held = None if ready else result
+        if ready and result is not None:
+            results.append(result)
             idle = 0
         if offered and dut.i__ready.value == 1:
             pending, offered = next(waiting, None), False
