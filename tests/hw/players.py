@@ -53,7 +53,7 @@ def play(
     Returns
     -------
     dict of str to list of int
-        Outputs sampled at the end of each cycle, before its clock edge.
+        Outputs sampled at the end of each cycle, before its clock edge; -1 if unknown.
     """
     cycles = len(next(iter(inputs.values())))
     ports = component_ports(component)

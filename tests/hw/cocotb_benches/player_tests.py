@@ -11,6 +11,9 @@ import cocotb
 from tests.hw.cocotb_benches import bench
 
 
+UNKNOWN = -1
+
+
 @cocotb.test()
 async def play(dut: Any) -> None:
     inputs = json.loads(Path(bench.PARAMETERS["stimulus"]).read_text())
@@ -28,7 +31,9 @@ async def play(dut: Any) -> None:
         previous = values
         await bench.settle()
         for port, seen in outputs.items():
-            seen.append(int(handles[port].value))
+            value = handles[port].value
+            # Icarus shows what was never written as unknown; no test may expect it.
+            seen.append(int(value) if value.is_resolvable else UNKNOWN)
         await bench.tick(dut)
     bench.count(len(next(iter(inputs.values()))))
     Path(bench.PARAMETERS["response"]).write_text(json.dumps(outputs))
