@@ -78,9 +78,9 @@ def _with_fields(labels, wires):
     """Extend the labels of structured wires to their fields: ``x`` to ``x.sum`` and ``x[3]``."""
     found = dict(labels)
     for wire in wires:
-        base, field = re.fullmatch(r"([^.\[]+)(.*)", wire).groups()
+        base = re.split(r"[.\[]", wire)[0]
         if base in labels:
-            found[wire] = labels[base] + field
+            found[wire] = labels[base] + wire[len(base) :]
     return found
 
 
@@ -114,7 +114,7 @@ def _plan(module, labels):
         whole = module.is_whole(value) is not None
         # A slice of something named is not renamed to the child's input that takes it, but
         # a field of what a child put out is.
-        nameless = wire.startswith("$") or renamed.get(wire) == re.match(r"[^.\[]+", wanted)[0]
+        nameless = wire.startswith("$") or renamed.get(wire) == re.split(r"[.\[]", wanted)[0]
         if whole and wire.startswith("$") and wire not in renamed:
             renamed[wire] = wanted
             dropped.add(name)

@@ -3,10 +3,11 @@
 Amaranth writes every submodule instance as a module of its own and lets its ports follow
 the data flow, so that 64 equal elements become 64 modules, and those at the edge of an
 array differ from the others. Here every `wiring.Component` is converted by itself, with
-exactly the ports of its signature, and equal results are shared: one element, one module.
+exactly the ports of its signature, and equal ones are shared: one element, one module.
 """
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from amaranth.back import rtlil
@@ -16,12 +17,14 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.hdl._xfrm import TransformedElaboratable
 from amaranth.lib import wiring
 
+from dybit.hw.fingerprint import fingerprint
+
 __all__ = ["Port", "Unit", "component_ports", "split", "unit_name"]
 
 _PLACEHOLDER = "dybit__unit"
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Port:
     """One port of an emitted module."""
 
@@ -38,6 +41,8 @@ class Unit:
     -------
     component : str
         Name of the class it was made from.
+    clocks : dict of str to Value
+        The ports that come from clock domains.
     children : dict of str to int
         Instances of other units directly inside, by module name.
     labels : dict of str to str
@@ -48,6 +53,7 @@ class Unit:
     component: str
     text: str
     ports: tuple[Port, ...]
+    clocks: dict[str, Value]
     children: dict[str, int] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -74,97 +80,95 @@ class _Splitter:
     def __init__(self, top):
         self.top = top
         self.units = {}  # name -> Unit, children before parents
-        self.by_content = {}  # (placeholder text) -> name
-        self.owner = SignalDict()  # signal that is no port -> path of the component using it
+        self.by_fingerprint = {}
+        self.by_text = {}
+        self.instances = {}  # Instance put in a component's place -> (Unit, component)
+        self.owner = SignalDict()  # signal that is no port -> component that uses it
+        self.elaborate = Fragment.get
+        self.inline = False
 
-    def split(self, component, fragment, name, path):
-        """Convert one component and everything below it; return its unit."""
+    @contextmanager
+    def hooked(self):
+        """Have `Fragment.get`, which every submodule passes through, come to `get`."""
+        Fragment.get = staticmethod(self.get)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Fragment.get = staticmethod(self.elaborate)  # type: ignore[method-assign]
+
+    def get(self, obj, platform):
+        """Elaborate a component into an instance of its module, all else as ever."""
+        if self.inline:
+            return self.elaborate(obj, platform)
+        if isinstance(obj, TransformedElaboratable):
+            # EnableInserter and its like reach into all they enclose: that stays with its parent.
+            self.inline = True
+            try:
+                return self.elaborate(obj, platform)
+            finally:
+                self.inline = False
+        if not isinstance(obj, wiring.Component):
+            return self.elaborate(obj, platform)
+        key, parts = fingerprint(obj)
+        unit = self.by_fingerprint.get(key)
+        if unit is None:
+            fragment = self.elaborate(obj, platform)
+            # Memories are primitives, and a domain would be lost to those around.
+            if type(fragment) is not Fragment or fragment.domains:
+                return fragment
+            name = f"{self.top}_{unit_name(type(obj).__name__)}"
+            unit = self.by_fingerprint[key] = self.convert(obj, fragment, name)
+        else:
+            for part in parts:
+                part._MustUse__used = True
+        ports = {name: value for name, (value, _) in component_ports(obj).items()} | unit.clocks
+        instance = Instance(
+            unit.name, *((port.direction[0], port.name, ports[port.name]) for port in unit.ports)
+        )
+        self.instances[instance] = (unit, obj)
+        return instance
+
+    def convert(self, component, fragment, name):
+        """Return the unit of a component whose own components are instances already."""
         children, child_ports = {}, SignalDict()
-        self._replace_components(fragment, path, children, child_ports)
+        for child, child_name, _ in fragment.subfragments:
+            if child in self.instances:
+                unit, child_component = self.instances[child]
+                children[unit.name] = children.get(unit.name, 0) + 1
+                for port, (value, _) in component_ports(child_component).items():
+                    child_ports[value] = f"{child_name}__{port}"
         ports = component_ports(component)
         design = fragment.prepare(ports, hierarchy=(_PLACEHOLDER,))
-        self._check_reach(design, path)
+        self._check_reach(design, component)
         text, _ = rtlil.convert_fragment(design, name=_PLACEHOLDER, emit_src=False)
-        shared = self.by_content.get(text)
-        if shared is not None:
-            return self.units[shared]
+        if text in self.by_text:
+            return self.by_text[text]
         unique, count = name, 1
         while unique in self.units:
             count += 1
             unique = f"{name}_{count}"
-        unit = Unit(
+        wires = design.fragments[design.fragment].signal_names.items()
+        clocks = _clocks(fragment)
+        unit = self.units[unique] = self.by_text[text] = Unit(
             name=unique,
             component=type(component).__name__,
             text=text.replace(_PLACEHOLDER, unique),
-            ports=self._unit_ports(design, ports),
+            ports=(
+                *(Port(port, "input", 1) for port in clocks),
+                *(
+                    Port(port, "input" if flow is PortDirection.Input else "output", len(value))
+                    for port, (value, flow) in ports.items()
+                ),
+            ),
+            clocks=clocks,
             children=children,
             labels={
-                f"\\{wire}": child_ports[signal]
-                for signal, wire in design.fragments[design.fragment].signal_names.items()
-                if signal in child_ports
+                f"\\{wire}": child_ports[signal] for signal, wire in wires if signal in child_ports
             },
         )
-        self.by_content[text] = unique
-        self.units[unique] = unit
         return unit
 
-    def _replace_components(self, fragment, path, children, child_ports):
-        """Put an instance of a shared module in the place of every component below."""
-        for index, (child, name, src_loc) in enumerate(fragment.subfragments):
-            origins = child.origins or ()
-            # A transformer (EnableInserter, DomainRenamer) reaches into all it encloses:
-            # what it wraps stays with its parent.
-            if any(isinstance(origin, TransformedElaboratable) for origin in origins):
-                continue
-            child_path = f"{path}.{name or index}"
-            component = origins[0] if origins else None
-            if (
-                type(child) is not Fragment
-                or not isinstance(component, wiring.Component)
-                or any(not domain.local for domain in child.domains.values())
-            ):
-                self._replace_components(child, child_path, children, child_ports)
-                continue
-            kind = f"{self.top}_{unit_name(type(component).__name__)}"
-            unit = self.split(component, child, kind, child_path)
-            children[unit.name] = children.get(unit.name, 0) + 1
-            values = component_ports(component)
-            connections = []
-            for port in unit.ports:
-                if port.name in values:
-                    value, _ = values[port.name]
-                    child_ports[value] = f"{name or index}__{port.name}"
-                else:
-                    value = self._domain_signal(child, port.name)
-                connections.append((port.direction[0], port.name, value))
-            instance = Instance(unit.name, *connections, src_loc=src_loc)
-            fragment.subfragments[index] = (instance, name, src_loc)
-
-    @staticmethod
-    def _domain_signal(fragment, name):
-        for domain in fragment.domains.values():
-            if domain.clk.name == name:
-                return ClockSignal(domain.name)
-            if domain.rst is not None and domain.rst.name == name:
-                return ResetSignal(domain.name, allow_reset_less=True)
-        raise AssertionError(f"port {name!r} belongs to no clock domain")
-
-    @staticmethod
-    def _unit_ports(design, ports):
-        clocks = sorted(
-            Port(name, "input", len(signal))
-            for name, signal, _ in design.ports
-            if name not in ports
-        )
-        return (
-            *clocks,
-            *(
-                Port(name, "input" if flow is PortDirection.Input else "output", len(value))
-                for name, (value, flow) in ports.items()
-            ),
-        )
-
-    def _check_reach(self, design, path):
+    def _check_reach(self, design, component):
         """Refuse a signal that two components share without a port.
 
         Alone, each would see it undriven: a constant where the design has a wire.
@@ -173,12 +177,23 @@ class _Splitter:
         for signal in design.signal_lca:
             if signal in boundary:
                 continue
-            other = self.owner.setdefault(signal, path)
-            if other != path:
+            other = self.owner.setdefault(signal, component)
+            if other is not component:
+                names = sorted({type(other).__name__, type(component).__name__})
                 raise ValueError(
-                    f"signal {signal.name!r} is used in {other} and in {path}: "
+                    f"signal {signal.name!r} is used in {' and in '.join(names)}: "
                     "components must share signals through ports only"
                 )
+
+
+def _clocks(fragment):
+    """Return {port name: clock or reset} of the domains that a prepared fragment takes."""
+    clocks: dict[str, Value] = {}
+    for name, domain in sorted(fragment.domains.items()):
+        clocks[domain.clk.name] = ClockSignal(name)
+        if domain.rst is not None:
+            clocks[domain.rst.name] = ResetSignal(name, allow_reset_less=True)
+    return clocks
 
 
 def split(component, name):
@@ -193,11 +208,15 @@ def split(component, name):
 
     Raises
     ------
+    TypeError
+        If the design is no component.
     ValueError
         If two components share a signal that is not a port.
     """
     if not isinstance(component, wiring.Component):
         raise TypeError(f"Design must be a wiring.Component, not {component!r}")
     splitter = _Splitter(name)
-    splitter.split(component, Fragment.get(component, None), name, name)
+    with splitter.hooked():
+        fragment = splitter.elaborate(component, None)
+    splitter.convert(component, fragment, name)
     return list(splitter.units.values())

@@ -27,7 +27,7 @@ WAIVERS = {
 
 _SCRIPT = """
 read_rtlil design.il
-proc -nomux -norom
+proc -nomux -norom -noopt
 memory_collect
 write_verilog design.v
 """
@@ -37,6 +37,38 @@ def _modules(text):
     """Yield (name, text) of each module in an RTLIL text."""
     for match in re.finditer(r"^module \\(\S+)\n.*?^end\n", text, re.MULTILINE | re.DOTALL):
         yield match[1], match[0]
+
+
+_SHIFT = re.compile(
+    r"  cell \$shift (?P<name>.*)\n    parameter \\A_SIGNED (?P<signed>.)\n"
+    r"    parameter \\B_SIGNED .*\n"
+    r"    parameter \\A_WIDTH (?P<from>\d+)\n    parameter \\B_WIDTH .*\n"
+    r"    parameter \\Y_WIDTH (?P<to>\d+)\n    connect \\A .*\n    connect \\B .*\n"
+    r"    connect \\Y (?P<wire>\S+)\n  end\n"
+)
+
+
+def _split_shifts(module):
+    """Cut a part out of a word in two steps, shift and select: in one, Verilog truncates.
+
+    A part that begins above a signed word's top holds its sign, as in Amaranth's simulator;
+    Amaranth's own Verilog has zeros there.
+    """
+    count = 0
+
+    def split_shift(match):
+        nonlocal count
+        count += 1
+        part, width = int(match["to"]), max(int(match["from"]), int(match["to"]))
+        kind = "$sshr" if match["signed"] == "1" else "$shr"
+        shifted = f"$shifted${count}"
+        cell = match[0].replace(f"cell $shift {match['name']}", f"cell {kind} {match['name']}")
+        cell = cell.replace(f"\\Y_WIDTH {part}", f"\\Y_WIDTH {width}")
+        cell = cell.replace(f"\\Y {match['wire']}", f"\\Y {shifted}")
+        selection = f"connect {match['wire']} {shifted} [{part - 1}:0]\n"
+        return f"  wire width {width} {shifted}\n{cell}{selection}"
+
+    return _SHIFT.sub(split_shift, module)
 
 
 def _rtlil(units):
@@ -50,7 +82,7 @@ def _rtlil(units):
                 texts.append(readable(text, [port.name for port in unit.ports], unit.labels))
             else:
                 texts.append(readable(text))
-    design = "\n".join(texts)
+    design = "\n".join(map(_split_shifts, texts))
     for name, flat in plain.items():
         if name != flat:
             design = re.sub(rf"\\{re.escape(name)}(?=\s)", lambda _, to=flat: f"\\{to}", design)
@@ -103,10 +135,10 @@ def _fold_registers(module):
         register = f"{head}\n    {name} <= {name}_next;\n"
         module = module.replace(match[0], f"{head} begin\n{body}  end\n")
         module = declaration.sub("", module.replace(register, ""))
-    declaration = "  reg time_zero_event = 0;\n"
+    event = "  reg time_zero_event = 0;\n"
     if len(re.findall(r"\btime_zero_event\b", module)) == 1:
-        return module.replace(declaration, "")
-    return module.replace(declaration, declaration + _WAKE_ICARUS)
+        return module.replace(event, "")
+    return module.replace(event, event + _WAKE_ICARUS)
 
 
 def _verilog(units, top):

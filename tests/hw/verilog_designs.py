@@ -116,7 +116,7 @@ class Mixer(wiring.Component):
             product.operation.eq(self.operation),
             halting.enable.eq(1),
             halting.step.eq(-3),
-            self.o[3].eq(product.o.sum + halting.count),
-            self.sum.eq(Cat(total, product.o.odd, Const(0b101, 3), total[::-1])),
+            self.o[3].eq((product.o.sum + halting.count).word_select(self.a[:2], 4)),
+            self.sum.eq(Cat(total, product.o.odd, self.a == 0, halves[0] > 0, total[::-1])),
         ]
         return m
