@@ -40,30 +40,25 @@ def _modules(text):
 
 
 _SHIFT = re.compile(
-    r"  cell \$shift (?P<name>.*)\n    parameter \\A_SIGNED (?P<signed>.)\n"
-    r"    parameter \\B_SIGNED .*\n"
-    r"    parameter \\A_WIDTH (?P<from>\d+)\n    parameter \\B_WIDTH .*\n"
-    r"    parameter \\Y_WIDTH (?P<to>\d+)\n    connect \\A .*\n    connect \\B .*\n"
+    r"  cell \$shift .*\n    parameter \\A_SIGNED .*\n    parameter \\B_SIGNED .*\n"
+    r"    parameter \\A_WIDTH (?P<width>\d+)\n    parameter \\B_WIDTH .*\n"
+    r"    parameter \\Y_WIDTH (?P<part>\d+)\n    connect \\A .*\n    connect \\B .*\n"
     r"    connect \\Y (?P<wire>\S+)\n  end\n"
 )
 
 
 def _split_shifts(module):
-    """Cut a part out of a word in two steps, shift and select: in one, Verilog truncates.
-
-    A part that begins above a signed word's top holds its sign, as in Amaranth's simulator;
-    Amaranth's own Verilog has zeros there.
-    """
+    """Cut a part out of a word in two steps, shift and select: in one, Verilog truncates."""
     count = 0
 
     def split_shift(match):
         nonlocal count
+        part, width = int(match["part"]), int(match["width"])
+        if part >= width:
+            return match[0]
         count += 1
-        part, width = int(match["to"]), max(int(match["from"]), int(match["to"]))
-        kind = "$sshr" if match["signed"] == "1" else "$shr"
         shifted = f"$shifted${count}"
-        cell = match[0].replace(f"cell $shift {match['name']}", f"cell {kind} {match['name']}")
-        cell = cell.replace(f"\\Y_WIDTH {part}", f"\\Y_WIDTH {width}")
+        cell = match[0].replace(f"\\Y_WIDTH {part}", f"\\Y_WIDTH {width}")
         cell = cell.replace(f"\\Y {match['wire']}", f"\\Y {shifted}")
         selection = f"connect {match['wire']} {shifted} [{part - 1}:0]\n"
         return f"  wire width {width} {shifted}\n{cell}{selection}"

@@ -93,17 +93,16 @@ def test_emitted_verilog_equals_the_design_and_amaranths_own(tmp_path, vectors):
 
 
 class Parts(wiring.Component):
-    """Parts of a signed and an unsigned word, in, across and above its top, wider than it."""
+    """Parts of a word, at a bit and at a field; above its top there are zeros."""
 
     i: In(8)
     at: In(2)
-    o: Out(signed(40))
+    o: Out(29)
 
     def elaborate(self, platform):
         m = Module()
-        words = (self.i, self.i.as_signed())
-        m.d.sync += self.o.eq(Cat(word.word_select(self.at, 5) for word in words))
-        m.d.sync += self.o[10:].eq(Cat(word.bit_select(self.at, 12) for word in words))
+        fields, bits = self.i.word_select(self.at, 5), self.i.as_signed().bit_select(self.at, 5)
+        m.d.sync += self.o.eq(Cat(fields, bits, self.i.bit_select(self.at, 12)))
         return m
 
 
