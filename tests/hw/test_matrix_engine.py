@@ -1,0 +1,177 @@
+"""The matrix engine against exact products: every accumulator and every code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dybit.hw.matrix_engine import MatrixEngine
+from dybit.hw.verilog import emit
+from dybit.quant.array_config import ArrayConfig
+from dybit.quant.formats import DyBit
+from dybit.sim.engine import MatrixEngine as EngineDriver
+from dybit.sim.engine import Requantization
+from dybit.sim.verilated import CompiledModel, Stimulus
+from tests.hw.array_vectors import array_config, code_integers
+from tests.hw.players import play
+from tests.oracles import dybit_integers, nearest_code
+
+ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
+ARRAYS = {
+    "1x1-depth1": array_config(1, 1, "W8A8 W4A4", max_reduction=200, accumulator_depth=1),
+    "3x2-depth5": array_config(3, 2, "W4A4 W2A2", max_reduction=200, accumulator_depth=5),
+    "4x3-all": array_config(4, 3, ALL_MODES, max_reduction=300, accumulator_depth=32),
+    "2x5-limits": array_config(
+        2,
+        5,
+        "W8A4 W4A4",
+        max_reduction=200,
+        accumulator_depth=16,
+        weight_exponent_limit=2,
+        activation_exponent_limit=2,
+    ),
+    "8x8-W8A8-W4A4": array_config(8, 8, "W8A8 W4A4", max_reduction=300, accumulator_depth=64),
+}
+
+pytestmark = pytest.mark.rtl
+
+
+class Elsewhere(CompiledModel):
+    """The engine's Verilog, played on another simulator than the compiled model."""
+
+    def __init__(self, array: ArrayConfig, player: str, directory: Path) -> None:
+        super().__init__(directory / "design")
+        self._array, self._player, self._directory = array, player, directory
+
+    def play(self, stimulus: Stimulus | npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        words = stimulus.words if isinstance(stimulus, Stimulus) else stimulus
+        inputs = {
+            name: [
+                int.from_bytes(row.tobytes(), "little")
+                for row in words[:, port.offset : port.offset + port.words]
+            ]
+            for name, port in self.inputs.items()
+        }
+        outputs = play(MatrixEngine(self._array), "engine", inputs, self._player, self._directory)
+        trace = np.zeros((len(words), sum(p.words for p in self.outputs.values())), np.uint32)
+        for name, port in self.outputs.items():
+            joined = b"".join(max(0, v).to_bytes(4 * port.words, "little") for v in outputs[name])
+            trace[:, port.offset : port.offset + port.words] = np.frombuffer(joined, "<u4").reshape(
+                len(words), -1
+            )
+        return trace
+
+
+def integers(fmt: DyBit) -> npt.NDArray[np.int64]:
+    return np.array(code_integers(fmt.bits, fmt.signed, fmt.exponent_limit))
+
+
+def run_product(engine: EngineDriver, rng: np.random.Generator, pixels: int, most: int) -> int:
+    """Run one random product; return how many results were compared."""
+    array = engine.array
+    mode = array.modes[rng.integers(len(array.modes))]
+    signed = bool(rng.choice(array.signednesses))
+    a_fmt = array.activation_format(mode.activation_bits, signed, int(rng.integers(1, 9 - signed)))
+    w_fmt = array.weight_format(mode.weight_bits, int(rng.integers(1, 8)))
+    shape = (int(rng.integers(1, pixels + 1)), int(rng.integers(1, most + 1)))
+    outputs = int(rng.integers(1, 4 * array.columns * mode.lanes))
+    a = rng.integers(0, 1 << a_fmt.bits, shape, np.uint8)
+    w = rng.integers(0, 1 << w_fmt.bits, (shape[1], outputs), np.uint8)
+    keep = rng.random(shape) < 0.9
+    out_signed = bool(rng.choice(array.signednesses))
+    out_bits = int(rng.choice([2, 4, 8]))
+    out = DyBit(out_bits, out_signed, int(rng.integers(1, out_bits - out_signed + 1)))
+    expected = (integers(a_fmt)[a] * keep) @ integers(w_fmt)[w]
+    # Parameters that bring most results into the format's range, and some out of it.
+    spread = max(1, int(np.abs(expected).max()))
+    multiplier = rng.integers(1, 1 << 16, outputs)
+    reach = spread * multiplier / max(1, max(dybit_integers(out_bits, out_signed, 8).values()))
+    shift = np.clip(np.round(np.log2(reach)) + rng.integers(-1, 2), 0, 63).astype(np.int64)
+    requantization = Requantization(
+        out,
+        rng.integers(-spread, spread + 1, outputs),
+        multiplier,
+        shift,
+        bool(rng.integers(2)),
+        int(rng.integers(1, 1 << out.magnitude_bits)) if rng.integers(4) == 0 else None,
+    )
+    result = engine.matmul(a, keep, a_fmt, w, w_fmt, requantization)
+    np.testing.assert_array_equal(result.accumulators, expected)
+    check_codes(result.codes, expected, requantization)
+    return 2 * expected.size
+
+
+def check_codes(
+    codes: npt.NDArray[np.uint8], sums: npt.NDArray[np.int64], parameters: Requantization
+) -> None:
+    fmt = parameters.format
+    largest = (1 << fmt.magnitude_bits) - 1
+    if parameters.max_code is not None:
+        largest = min(largest, parameters.max_code)
+    table = dybit_integers(fmt.bits, fmt.signed, fmt.exponent_limit)
+    table = {
+        code: value for code, value in table.items() if code % (1 << fmt.magnitude_bits) <= largest
+    }
+    memo: dict[tuple[int, int, int], int] = {}
+    for row, got in zip(sums.tolist(), codes.tolist(), strict=True):
+        for n, (total, code) in enumerate(zip(row, got, strict=True)):
+            numerator = (total + int(parameters.bias[n])) * int(parameters.multiplier[n])
+            if parameters.relu or not fmt.signed:
+                numerator = max(0, numerator)
+            key = (numerator, int(parameters.shift[n]), 0)
+            if key not in memo:
+                memo[key] = nearest_code(numerator, 1 << key[1], table)
+            assert code == memo[key], f"{total} in channel {n} gave {code}, not {memo[key]}"
+
+
+def driver(name: str, player: str, directory: Path) -> EngineDriver:
+    array = ARRAYS[name]
+    engine = MatrixEngine(array)
+    parameters: dict[str, Any] = array.model_dump()
+    emit(engine, "engine", directory / "design", parameters=parameters, latency=engine.latency)
+    if player == "compiled":
+        return EngineDriver(CompiledModel(directory / "design"))
+    return EngineDriver(Elsewhere(array, player, directory))
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    engine = driver(name, "compiled", tmp_path)
+    rng = np.random.default_rng(17)
+    compared = sum(run_product(engine, rng, pixels=60, most=90) for _ in range(25))
+    vectors("matrix engine, compiled", compared)
+
+
+@pytest.mark.parametrize("name", ["1x1-depth1", "3x2-depth5"])
+def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    engine = driver(name, "amaranth", tmp_path)
+    rng = np.random.default_rng(18)
+    vectors("matrix engine, amaranth", sum(run_product(engine, rng, 8, 20) for _ in range(4)))
+
+
+@pytest.mark.cocotb
+@pytest.mark.parametrize("name", ["3x2-depth5", "4x3-all"])
+def test_in_cocotb(
+    name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
+) -> None:
+    engine = driver(name, simulator, tmp_path)
+    rng = np.random.default_rng(19)
+    vectors(f"matrix engine, {simulator}", sum(run_product(engine, rng, 12, 40) for _ in range(4)))
+
+
+def test_refuses_a_mode_that_is_not_built(tmp_path: Path) -> None:
+    engine = driver("3x2-depth5", "compiled", tmp_path)
+    codes = np.zeros((1, 1), np.uint8)
+    nothing = np.zeros(1, np.int64)
+    parameters = Requantization(DyBit(4), nothing, nothing, nothing)
+    with pytest.raises(ValueError, match="mode must be one of W4A4, W2A2, not W8A8"):
+        engine.matmul(codes, codes > 0, DyBit(8), codes, DyBit(8), parameters)
+    with pytest.raises(ValueError, match="activation format must be"):
+        engine.matmul(codes, codes > 0, DyBit(4, False, 2), codes, DyBit(4), parameters)
+    with pytest.raises(ValueError, match="weight format must be"):
+        engine.matmul(codes, codes > 0, DyBit(4), codes, DyBit(4, True, 1), parameters)
