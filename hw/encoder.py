@@ -44,8 +44,8 @@ class Encoder(wiring.Component):
     largest value, or above ``max_code``, the result saturates there. A negative number becomes
     0 in an unsigned format or under ``relu``. Negative zero is never produced.
 
-    **Throughput and latency.** One number a cycle; a code appears ``LATENCY`` accepted cycles
-    after its number. Back-pressure stops the whole pipeline at once: while a code waits for
+    **Throughput and latency.** One number a cycle; a code appears ``LATENCY`` cycles after its
+    number was accepted. Back-pressure stops the whole pipeline at once: while a code waits for
     ``o.ready``, nothing is accepted.
 
     **How.** Let N be the magnitude bits and r the exponent limit. The values lie in octaves:

@@ -28,9 +28,9 @@ class Requantizer(wiring.Component):
     sticky bit, and what is beyond every format saturates. All of bias, multiplier M, shift S
     and output format come with each accumulator.
 
-    **Throughput and latency.** One accumulator a cycle; a code appears ``LATENCY`` accepted
-    cycles after its accumulator. Under back-pressure the encoder stops, and the stages before
-    it as soon as they are full up to their last.
+    **Throughput and latency.** One accumulator a cycle; a code appears ``LATENCY`` cycles after
+    its accumulator was accepted. Back-pressure stops the whole pipeline, encoder included, at
+    once: while a code waits for ``o.ready``, nothing is accepted.
 
     **How.** The stages add, take the absolute value, multiply (three stages, whose registers
     are those inside a DSP block: the low 26 bits, then the high bits added on top of what the
@@ -129,7 +129,7 @@ class Requantizer(wiring.Component):
         advance = Signal()
 
         m.d.comb += [
-            advance.eq(~valid[-1] | encoder.i.ready),
+            advance.eq(encoder.i.ready),
             self.i.ready.eq(advance),
             encoder.i.valid.eq(valid[-1]),
             encoder.i.payload.eq(scaled),

@@ -58,7 +58,10 @@ def nearest_codes(
     """Return `nearest_code` of each element, which counts quarters of a unit."""
     codes = np.array(sorted(integers), dtype=np.int64)
     values = np.array([4 * integers[code] for code in codes.tolist()])
-    # Twice the distance leaves the low bit to the tie: an odd code is a little farther.
-    keys = 2 * np.abs(quarters[:, None] - values) + codes % 2
-    nearest: npt.NDArray[np.uint8] = codes[keys.argmin(axis=1)].astype(np.uint8)
+    nearest = np.empty(quarters.shape, dtype=np.uint8)
+    for start in range(0, quarters.size, 4096):
+        part = slice(start, start + 4096)
+        # Twice the distance leaves the low bit to the tie: an odd code is a little farther.
+        keys = 2 * np.abs(quarters[part, None] - values) + codes % 2
+        nearest[part] = codes[keys.argmin(axis=1)]
     return nearest

@@ -30,6 +30,11 @@ class Output:
     relu: bool = False
     max_code: int = 255
 
+    def __str__(self) -> str:
+        sign = "signed" if self.signed else "unsigned"
+        clamp = f"-max{self.max_code}" if self.max_code < 255 else ""
+        return f"{self.bits}bit-{sign}-limit{self.limit}{'-relu' * self.relu}{clamp}"
+
     @cached_property
     def integers(self) -> dict[int, int]:
         """Integer by code, of the codes that may be produced."""

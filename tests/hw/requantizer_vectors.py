@@ -26,11 +26,11 @@ class Requantization:
 
     def word(self, accumulator_bits: int) -> int:
         """The packed payload, the accumulator in the least significant bits."""
-        word = self.accumulator % 2**accumulator_bits
+        word = self.accumulator % (1 << accumulator_bits)
         position = accumulator_bits
         fields = [(self.bias, 48), (self.multiplier, 16), (self.shift, 6), (self.output.word, 16)]
         for value, bits in fields:
-            word |= value % 2**bits << position
+            word |= value % (1 << bits) << position
             position += bits
         return word
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def expected(cases: Cases) -> list[int]:
     return [output.code(quarters, 4) for quarters, output in cases]
 
 
-def check(cases: Cases, widths: tuple[int, ...] = (2, 4, 8), **stalls: float) -> None:
+def check(cases: Cases, widths: tuple[int, ...] = (2, 4, 8), **stalls: Any) -> None:
     codes = streams.through(Encoder(widths), words(cases), **stalls)
     wrong = [
         f"{output} of {quarters}/4 gave {code}, not {right}"
@@ -52,7 +53,9 @@ def test_widths_built(widths: tuple[int, ...]) -> None:
     check(list(random_cases(400, seed=6, formats=formats)), widths)
 
 
-@pytest.mark.parametrize("output", [Output(2, True, 1), Output(4, True, 3), Output(8, False, 8)])
+@pytest.mark.parametrize(
+    "output", [Output(2, True, 1), Output(4, True, 3), Output(8, False, 8)], ids=str
+)
 def test_clamp_and_relu(output: Output) -> None:
     """Every clamp, with and without relu; a clamp above the format's largest code is none."""
     size = output.bits - output.signed
@@ -68,7 +71,9 @@ def test_clamp_and_relu(output: Output) -> None:
     check(cases)
 
 
-@pytest.mark.parametrize("output", [Output(2, True, 1), Output(4, True, 3), Output(4, False, 4)])
+@pytest.mark.parametrize(
+    "output", [Output(2, True, 1), Output(4, True, 3), Output(4, False, 4)], ids=str
+)
 def test_a_limit_above_the_magnitude_bits_is_none(output: Output) -> None:
     numbers = [quarters for quarters in corners(output) if abs(quarters) < 4 * 2000]
     cases = [(quarters, output) for quarters in numbers]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ SIZES = [(48, 48), (22, 48), (28, 28), (27, 27), (20, 24), (2, 2)]
 """Accumulator and sum; a sum of up to 27 bits has one partial product, above two."""
 
 
-def check(cases: Sequence[Requantization], dut: Requantizer, **stalls: float) -> None:
+def check(cases: Sequence[Requantization], dut: Requantizer, **stalls: Any) -> None:
     words = [case.word(dut.accumulator_bits) for case in cases]
     codes = streams.through(dut, words, **stalls)
     wrong = [
