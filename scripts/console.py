@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -29,7 +30,8 @@ __all__ = [
     "write",
 ]
 
-console = Console()
+# A log has no width of its own; rich would fold tables to 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 EXIT_MISTAKE = 2
 

@@ -20,6 +20,8 @@ from dybit.sim import executor
 if TYPE_CHECKING:
     from torch import nn
 
+    from dybit.quant.torch import PreparedModel
+
 __all__ = ["quantize", "quantize_model"]
 
 BATCH = 64
@@ -49,15 +51,25 @@ def quantize(
     module = load_model(model)
     if weights is not None:
         load_weights(module, weights)
-    network = quantize_model(module, loaded, images.x)
+    prepared, network = quantize_model(module, loaded, images.x)
     network.save(output)
     console.print(_layers(network))
-    _print_agreement(module, network, images)
+    _print_agreement(module, prepared, network, images)
     console.print(f"{output}: network.toml, network.safetensors", highlight=False)
 
 
-def quantize_model(module: nn.Module, config: QuantConfig, x: NDArray[np.float32]) -> QuantNetwork:
-    """Quantise `module` on the calibration images `x`, (N, C, H, W)."""
+def quantize_model(
+    module: nn.Module, config: QuantConfig, x: NDArray[np.float32]
+) -> tuple[PreparedModel, QuantNetwork]:
+    """Quantise `module` on the calibration images `x`, (N, C, H, W) or (N, K).
+
+    Returns
+    -------
+    PreparedModel
+        The model in torch, rounding as the network does.
+    QuantNetwork
+        The network of integers.
+    """
     # torch takes seconds to load: the other commands do without.
     import torch
 
@@ -67,8 +79,8 @@ def quantize_model(module: nn.Module, config: QuantConfig, x: NDArray[np.float32
     batches = [torch.from_numpy(batch) for batch in _batches(x)]
     with progress() as bar:
         task = bar.add_task("calibrating", total=len(batches))
-        calibrate(prepared, batches, progress=lambda: bar.advance(task))
-    return convert(prepared)
+        calibrate(prepared, batches, lambda: bar.advance(task))
+    return prepared, convert(prepared)
 
 
 def _batches(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -85,15 +97,24 @@ def _layers(network: QuantNetwork) -> Table:
     return table
 
 
-def _print_agreement(module: nn.Module, network: QuantNetwork, images: Images) -> None:
-    """Print how often the network's answer is the model's and, with classes, how often right."""
+def _print_agreement(
+    module: nn.Module, prepared: PreparedModel, network: QuantNetwork, images: Images
+) -> None:
+    """Print how the network's results compare with both models' and, with classes, the truth."""
     import torch
 
+    from dybit.quant.torch import agreement
+
+    trace = executor.run(network, images.channels_last)
+    agreed = agreement(prepared, torch.from_numpy(images.x), trace)
     with torch.inference_mode():
-        real = [module(torch.from_numpy(batch)).numpy().argmax(-1) for batch in _batches(images.x)]
-    expected = np.concatenate(real)
-    found = executor.run(network, images.channels_last).predictions
-    console.print(f"answers as the model's: {np.mean(found == expected):.2%}", highlight=False)
+        real = [module(torch.from_numpy(batch)).argmax(-1).numpy() for batch in _batches(images.x)]
+    answers = np.concatenate(real)
+    lines = [
+        f"codes as the fake-quantised model's: {agreed.codes:.4%}",
+        f"answers as the FP32 model's: {np.mean(trace.predictions == answers):.2%}",
+    ]
     if images.y is not None:
-        before, after = (np.mean(answer == images.y) for answer in (expected, found))
-        console.print(f"accuracy: {before:.2%} in FP32, {after:.2%} quantised", highlight=False)
+        before, after = (np.mean(found == images.y) for found in (answers, trace.predictions))
+        lines.append(f"accuracy: {before:.2%} in FP32, {after:.2%} quantised")
+    console.print("\n".join(lines), highlight=False)
