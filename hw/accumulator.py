@@ -7,10 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.lanes import add_lanes, extend_lanes, lane_starts
 from dybit.hw.mode import mode_case, mode_shape
 
-__all__ = ["ACCUMULATOR_BITS", "Accumulator"]
-
-ACCUMULATOR_BITS = 48
-"""Width of a lane once it is read out, whatever the mode."""
+__all__ = ["Accumulator"]
 
 
 class Accumulator(wiring.Component):
@@ -41,8 +38,8 @@ class Accumulator(wiring.Component):
         Overwrite the word instead of adding to it.
     read_address, read_lane, read_mode : In
         Lane to read.
-    lane : Out(signed(ACCUMULATOR_BITS))
-        The lane, sign-extended.
+    lane : Out(signed(array.requantizer_bits))
+        The lane, sign-extended from the width it has in `read_mode`.
     """
 
     REVISIT = 3
@@ -61,7 +58,7 @@ class Accumulator(wiring.Component):
                 "read_address": In(address),
                 "read_lane": In(range(max(2, array.max_lanes))),
                 "read_mode": In(mode_shape(array)),
-                "lane": Out(signed(ACCUMULATOR_BITS)),
+                "lane": Out(signed(array.requantizer_bits)),
             }
         )
 
@@ -120,7 +117,7 @@ class Accumulator(wiring.Component):
         m.d.comb += port.addr.eq(self.read_address)
         m.d.sync += [mode.eq(self.read_mode), lane.eq(self.read_lane)]
 
-        read = Signal(signed(ACCUMULATOR_BITS), reset_less=True)
+        read = Signal.like(self.lane, reset_less=True)
         m.d.comb += self.lane.eq(read)
         with m.Switch(mode):
             for index, built in enumerate(self.array.modes):

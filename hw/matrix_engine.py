@@ -4,10 +4,10 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.accumulator import ACCUMULATOR_BITS, Accumulator
+from dybit.hw.accumulator import Accumulator
 from dybit.hw.mode import mode_shape
 from dybit.hw.output_format import OutputFormat
-from dybit.hw.requantizer import Requantizer
+from dybit.hw.requantizer import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, Requantizer
 from dybit.hw.systolic_array import ActivationsSignature, SystolicArray, WeightsSignature
 
 __all__ = ["MatrixEngine"]
@@ -38,9 +38,10 @@ class MatrixEngine(wiring.Component):
     parameters : In
         Re-quantisation of lane `lane` of every column: `bias`, `multiplier`, `shift`.
     drain : In
-        Reads lane `lane` of word `address` of every column and encodes it in `format`.
+        Reads lane `lane` of word `address` of every column and encodes it in `format`, whose
+        width is one of ``array.activation_widths``.
     accumulators : Out
-        The lanes that `drain` named, signed, ``ACCUMULATOR_BITS`` a column.
+        The lanes that `drain` named, sign-extended to 48 bits a column whatever the build.
     codes : Out
         Their codes, 8 bits a column.
     """
@@ -53,9 +54,9 @@ class MatrixEngine(wiring.Component):
             {
                 "valid": Out(1),
                 "lane": Out(lane_shape),
-                "bias": Out(data.ArrayLayout(signed(ACCUMULATOR_BITS), array.columns)),
-                "multiplier": Out(data.ArrayLayout(16, array.columns)),
-                "shift": Out(data.ArrayLayout(6, array.columns)),
+                "bias": Out(data.ArrayLayout(signed(BIAS_BITS), array.columns)),
+                "multiplier": Out(data.ArrayLayout(MULTIPLIER_BITS, array.columns)),
+                "shift": Out(data.ArrayLayout(SHIFT_BITS, array.columns)),
             }
         )
         drain = wiring.Signature(
@@ -73,7 +74,7 @@ class MatrixEngine(wiring.Component):
                 "weights": In(WeightsSignature(array)),
                 "parameters": In(parameters),
                 "drain": In(drain),
-                "accumulators": Out(_columns_signature(array, signed(ACCUMULATOR_BITS))),
+                "accumulators": Out(_columns_signature(array, signed(BIAS_BITS))),
                 "codes": Out(_columns_signature(array, 8)),
             }
         )
@@ -108,6 +109,7 @@ class MatrixEngine(wiring.Component):
             drain_valid, drain_lane, drain_format = valid, lane, format_
         m.d.comb += self.accumulators.valid.eq(drain_valid)
 
+        bits = self.array.requantizer_bits
         for c in range(self.array.columns):
             m.submodules[f"accumulator_{c}"] = accumulator = Accumulator(self.array)
             m.d.comb += [
@@ -122,7 +124,9 @@ class MatrixEngine(wiring.Component):
                 self.accumulators.data[c].eq(accumulator.lane),
             ]
 
-            m.submodules[f"requantizer_{c}"] = requantizer = Requantizer(ACCUMULATOR_BITS)
+            m.submodules[f"requantizer_{c}"] = requantizer = Requantizer(
+                bits, bits, self.array.activation_widths
+            )
             parameters = self._parameters(m, c, drain_lane)
             m.d.comb += [
                 requantizer.i.valid.eq(drain_valid),
@@ -141,7 +145,11 @@ class MatrixEngine(wiring.Component):
 
     def _parameters(self, m, column, lane):
         """Hold the re-quantisation parameters of `column`, a register a lane; return `lane`'s."""
-        layout = data.StructLayout({"bias": signed(ACCUMULATOR_BITS), "multiplier": 16, "shift": 6})
+        # A bias that the array's layers may have fits the sum it goes into.
+        bias = signed(self.array.requantizer_bits)
+        layout = data.StructLayout(
+            {"bias": bias, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS}
+        )
         selected = Signal(layout, name=f"parameters_{column}")
         for index in range(self.array.max_lanes):
             held = Signal(layout, name=f"parameters_{column}_{index}", reset_less=True)

@@ -17,7 +17,7 @@ ALLOWED_MODES = ", ".join(mode.name for mode in MODES)
 """The seven modes, as messages list them."""
 
 REQUANTIZER_BITS = 48
-"""Width in which the re-quantiser adds accumulator and bias; the sum must stay below 2^47."""
+"""Most bits in which accumulator and bias are added; the sum must stay below 2^47."""
 
 
 def _parse_modes(value: object) -> tuple[PrecisionMode, ...]:
@@ -90,6 +90,11 @@ class ArrayConfig(ConfigTable):
         return self.max_channels
 
     @property
+    def activation_widths(self) -> tuple[int, ...]:
+        """Widths of the activations built, which are those of the codes a layer may produce."""
+        return tuple(sorted({mode.activation_bits for mode in self.modes}))
+
+    @property
     def signednesses(self) -> tuple[bool, ...]:
         """Signednesses of activations built, signed first."""
         return {"signed": (True,), "unsigned": (False,), "both": (True, False)}[self.activations]
@@ -138,6 +143,12 @@ class ArrayConfig(ConfigTable):
     def accumulator_lane_bits(self, mode: PrecisionMode) -> int:
         """Width of one lane of the accumulator word in `mode`."""
         return self.accumulator_bits // mode.lanes
+
+    @property
+    def requantizer_bits(self) -> int:
+        """Width of an accumulator read out, in any mode, and of its sum with the bias."""
+        widest = max(self.accumulator_lane_bits(mode) for mode in self.modes)
+        return min(widest, REQUANTIZER_BITS)
 
     def check_layer(
         self,

@@ -206,6 +206,14 @@ class QuantNetwork:
                 f"{layer.name}: activations must be {array.activations}, as the array is built, "
                 f"not {activations}"
             )
+        if layer.output is not None:
+            fmt = layer.output.format
+            if not isinstance(fmt, DyBit) or fmt.bits not in array.activation_widths:
+                widths = " or ".join(map(str, array.activation_widths))
+                raise NetworkError(
+                    f"{layer.name}: output must be DyBit of {widths} bits, as the array is built, "
+                    f"not {fmt}"
+                )
         array.check_layer(
             layer.name,
             layer.mode,

@@ -97,6 +97,7 @@ class MatrixEngine:
             Must be formats of the array this engine was built as.
         weights : ndarray of uint8, shape (K, N)
         requantization : Requantization
+            Its format must have the width of an activation of this array.
         progress : callable, optional
             Called with the number of cycles simulated since the last call.
 
@@ -106,6 +107,7 @@ class MatrixEngine:
             If a format is not one the engine was built for.
         """
         mode = self._mode(activation_format, weight_format)
+        self._check_output(requantization.format)
         pixels, reduction = activations.shape
         outputs = weights.shape[1]
         words, keeps = self._pack_activations(mode, activations, keep)
@@ -140,6 +142,12 @@ class MatrixEngine:
         if expected != weight_format:
             raise ValueError(f"weight format must be {expected}, not {weight_format}")
         return mode
+
+    def _check_output(self, output_format: DyBit) -> None:
+        widths = self.array.activation_widths
+        if output_format.bits not in widths:
+            built = " or ".join(map(str, widths))
+            raise ValueError(f"output format must have {built} bits, not {output_format}")
 
     def _pixels_in_a_chunk(self, mode: PrecisionMode, reduction: int, outputs: int) -> int:
         half = max(1, self.array.accumulator_depth // 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dybit.hw.accumulator import ACCUMULATOR_BITS, Accumulator
+from dybit.hw.accumulator import Accumulator
 from dybit.quant.array_config import ArrayConfig
 from tests.hw.array_vectors import array_config, pack, split_lanes
 from tests.hw.players import Cycles, play
@@ -42,7 +42,7 @@ def vectors_of(array: ArrayConfig, cycles: int, seed: int) -> tuple[Cycles, dict
         if ready:
             bits = array.accumulator_lane_bits(read_mode)
             value = split_lanes(words[read_address], read_mode.lanes, bits)[lane]
-            expected[cycle + Accumulator.READ_LATENCY] = value % (1 << ACCUMULATOR_BITS)
+            expected[cycle + Accumulator.READ_LATENCY] = value % (1 << array.requantizer_bits)
         valid = bool(ready) and rng.random() < 0.8
         address = rng.choice(ready) if ready else 0
         first = rng.random() < 0.2

@@ -14,6 +14,7 @@ from dybit.hw.matrix_engine import MatrixEngine
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.formats import DyBit
+from dybit.quant.precision import PrecisionMode
 from dybit.sim.engine import MatrixEngine as EngineDriver
 from dybit.sim.engine import Requantization
 from dybit.sim.verilated import CompiledModel, Stimulus
@@ -84,7 +85,7 @@ def run_product(engine: EngineDriver, rng: np.random.Generator, pixels: int, mos
     w = rng.integers(0, 1 << w_fmt.bits, (shape[1], outputs), np.uint8)
     keep = rng.random(shape) < 0.9
     out_signed = bool(rng.choice(array.signednesses))
-    out_bits = int(rng.choice([2, 4, 8]))
+    out_bits = int(rng.choice(array.activation_widths))
     out = DyBit(out_bits, out_signed, int(rng.integers(1, out_bits - out_signed + 1)))
     expected = (integers(a_fmt)[a] * keep) @ integers(w_fmt)[w]
     # Parameters that bring most results into the format's range, and some out of it.
@@ -104,6 +105,29 @@ def run_product(engine: EngineDriver, rng: np.random.Generator, pixels: int, mos
     np.testing.assert_array_equal(result.accumulators, expected)
     check_codes(result.codes, expected, requantization)
     return 2 * expected.size
+
+
+def run_largest(engine: EngineDriver, mode: PrecisionMode, signed: bool) -> int:
+    """Run the longest reduction of the largest operands, bias filling up what the lane has left."""
+    array = engine.array
+    a_fmt = array.activation_format(mode.activation_bits, signed)
+    w_fmt = array.weight_format(mode.weight_bits)
+    a = np.full((3, array.max_reduction), (1 << a_fmt.magnitude_bits) - 1, np.uint8)
+    largest_weight = (1 << w_fmt.magnitude_bits) - 1
+    w = np.full((array.max_reduction, 4), largest_weight, np.uint8)
+    w[:, 1::2] |= 1 << w_fmt.magnitude_bits
+    sums = integers(a_fmt)[a] @ integers(w_fmt)[w]
+    bound = (1 << min(array.accumulator_lane_bits(mode), 48) - 1) - 1
+    out = DyBit(array.activation_widths[-1])
+    shift = max(0, bound.bit_length() - 2 * out.magnitude_bits)
+    bias = np.array([bound, -bound, -bound, bound]) - sums[0]
+    bias[2:] = np.clip(bias[2:], -bound, bound)
+    ones = np.ones(4, np.int64)
+    requantization = Requantization(out, bias, ones, ones * shift)
+    result = engine.matmul(a, np.ones_like(a) > 0, a_fmt, w, w_fmt, requantization)
+    np.testing.assert_array_equal(result.accumulators, sums)
+    check_codes(result.codes, sums, requantization)
+    return 2 * sums.size
 
 
 def check_codes(
@@ -147,6 +171,14 @@ def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]
     vectors("matrix engine, compiled", compared)
 
 
+@pytest.mark.parametrize("name", ["3x2-depth5", "8x8-W8A8-W4A4"])
+def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    engine = driver(name, "compiled", tmp_path)
+    for mode in engine.array.modes:
+        for signed in engine.array.signednesses:
+            vectors("matrix engine, largest sums", run_largest(engine, mode, signed))
+
+
 @pytest.mark.parametrize("name", ["1x1-depth1", "3x2-depth5"])
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     engine = driver(name, "amaranth", tmp_path)
@@ -164,7 +196,7 @@ def test_in_cocotb(
     vectors(f"matrix engine, {simulator}", sum(run_product(engine, rng, 12, 40) for _ in range(4)))
 
 
-def test_refuses_a_mode_that_is_not_built(tmp_path: Path) -> None:
+def test_refuses_what_is_not_built(tmp_path: Path) -> None:
     engine = driver("3x2-depth5", "compiled", tmp_path)
     codes = np.zeros((1, 1), np.uint8)
     nothing = np.zeros(1, np.int64)
@@ -175,3 +207,6 @@ def test_refuses_a_mode_that_is_not_built(tmp_path: Path) -> None:
         engine.matmul(codes, codes > 0, DyBit(4, False, 2), codes, DyBit(4), parameters)
     with pytest.raises(ValueError, match="weight format must be"):
         engine.matmul(codes, codes > 0, DyBit(4), codes, DyBit(4, True, 1), parameters)
+    parameters = Requantization(DyBit(8), nothing, nothing, nothing)
+    with pytest.raises(ValueError, match="output format must have 2 or 4 bits, not dybit8"):
+        engine.matmul(codes, codes > 0, DyBit(4), codes, DyBit(4), parameters)

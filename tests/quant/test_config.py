@@ -100,6 +100,20 @@ def test_widths_of_mixed_modes_by_hand() -> None:
     assert array.accumulator_bits == 60
     assert array.accumulator_lane_bits(w8a8) == 60
     assert array.accumulator_lane_bits(w4a4) == 30
+    # The 60 bits of the widest lane exceed what the re-quantiser adds in.
+    assert array.requantizer_bits == 48
+    assert array.activation_widths == (2, 4, 8)
+
+
+def test_the_requantiser_is_as_wide_as_the_widest_lane() -> None:
+    data = changed("array.modes", ["W4A4", "W2A2"])
+    data["default"] = {"weight_bits": 4, "activation_bits": 4}
+    data["layers"] = {}
+    array = QuantConfig.from_dict(data).array
+    # 64 x 16 x 1152 in 22 bits, twice; W2A2's four lanes of 4 x 1152 in 14 bits need more.
+    assert array.accumulator_bits == 4 * 14
+    assert array.requantizer_bits == 28
+    assert array.activation_widths == (2, 4)
 
 
 @pytest.mark.parametrize("activations", ["signed", "unsigned", "both"])

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 from dybit.quant.config import ConfigError, QuantConfig
-from dybit.quant.formats import DyBit, Integer
+from dybit.quant.formats import DyBit, Integer, NumberFormat
 from dybit.quant.layers import fixed_point
 from dybit.quant.network import (
     AvgPool2d,
@@ -235,6 +235,21 @@ def test_formats_must_be_what_the_array_is_built_for() -> None:
         with_array(activations="signed")
     with pytest.raises(NetworkError, match=r"second: activations must be unsigned, .*, not dybit8"):
         with_array(activations="unsigned")
+
+
+@pytest.mark.parametrize("fmt", [DyBit(2), Integer(8)], ids=str)
+def test_outputs_must_have_a_width_the_array_is_built_for(fmt: NumberFormat) -> None:
+    tensor = QuantTensor(fmt, 0.1)
+    changes: dict[str, dict[str, Any]] = {
+        "second": {"output": tensor},
+        "max": {"input": tensor},
+        "mean": {"input": tensor},
+    }
+    layers = tuple(
+        dataclasses.replace(layer, **changes.get(layer.name, {})) for layer in NETWORK.layers
+    )
+    with pytest.raises(NetworkError, match=rf"^second: output must be .* 4 or 8 bits, .* {fmt}$"):
+        dataclasses.replace(NETWORK, layers=layers)
 
 
 def test_an_accumulator_that_could_overflow_is_refused() -> None:
