@@ -9,6 +9,9 @@ STAMP  := $(VENV)/.installed
 # Outputs depend on their inputs alone.
 export PYTHONHASHSEED := 0
 
+# Work here is spread over processes; threads of small matrices mostly wait for each other.
+export OMP_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash

@@ -1,10 +1,10 @@
 .PHONY: test lint typecheck
 
-# Test processes: one for each core, each with one thread.
+# Test processes: one for each core.
 JOBS ?= auto
 
 test: $(STAMP) ## every test; JOBS=N sets the number of processes
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --dist worksteal
+	$(RUN) -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: $(STAMP) ## ruff: rules and format
 	$(RUN) -m ruff check .

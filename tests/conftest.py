@@ -15,6 +15,7 @@ A bench that compares hardware with a model is marked ``rtl`` and reports what i
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from collections.abc import Callable
 import pytest
 
 from dybit.quant.config import ConfigError, QuantConfig
+
+# Tests run in a process for each core; their subprocesses inherit it. Read when torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
