@@ -1,0 +1,190 @@
+"""The second step of quantisation: formats and scales, from data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dybit.quant.array_config import ArrayConfig
+from dybit.quant.config import LayerConfig
+from dybit.quant.formats import NumberFormat
+from dybit.quant.layers import NetworkError, QuantTensor, fixed_point
+from dybit.quant.scale import best_exponent_limit, optimal_scale, squared_error
+from dybit.quant.torch.modules import ActivationQuantizer, ComputeStage, PreparedModel, Stage
+
+__all__ = ["calibrate"]
+
+SAMPLE = 1 << 16
+"""Elements of each activation tensor that formats and scales are fitted to."""
+
+CORRECTED = 512
+"""Inputs, the first ones, on which biases are corrected."""
+
+
+def calibrate(
+    prepared: PreparedModel,
+    batches: Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]],
+    progress: Callable[[], None] | None = None,
+) -> PreparedModel:
+    """Choose every format and scale of `prepared` and let it round from now on.
+
+    Activations are unsigned where no element of the data is negative and the array is built for
+    it. Scales minimise the squared error: of a uniform sample of each activation tensor, and of
+    each output channel's weights. So do exponent limits, at 8 bits where the config leaves them
+    open. Then biases take up the mean error of what rounding does before them. The outcome
+    depends on model, config and data alone.
+
+    Parameters
+    ----------
+    prepared : PreparedModel
+        Changed in place; what it was calibrated to before is forgotten.
+    batches : iterable of Tensor, or of tuples that begin with one
+        Inputs, such as a DataLoader gives.
+    progress : callable, optional
+        Called after each batch.
+
+    Returns
+    -------
+    PreparedModel
+        `prepared`.
+
+    Raises
+    ------
+    NetworkError
+        If there is no batch, an activation is not finite, or is negative where the array is built
+        for unsigned ones only.
+    """
+    prepared.forget()
+    samplers = {q.name: _Sampler(q.name, seed) for seed, q in enumerate(prepared.quantizers)}
+    kept: list[Tensor] = []
+    with torch.no_grad():
+        for batch in batches:
+            x = batch[0] if isinstance(batch, tuple | list) else batch
+            for stage, y in prepared.steps(x):
+                made = prepared.image if stage is None else stage.quantizer
+                if made is not None:
+                    samplers[made.name].add(y)
+            missing = CORRECTED - sum(map(len, kept))
+            if missing > 0:
+                kept.append(x[:missing])
+            if progress is not None:
+                progress()
+    if not sum(map(len, kept)):
+        raise NetworkError("batches must hold at least one input")
+    for quantizer in prepared.quantizers:
+        _fit_activations(quantizer, samplers[quantizer.name], prepared.config.array)
+    for compute in prepared.compute_stages:
+        _fit_weights(compute, prepared.config.array)
+        _snap(compute)
+    with torch.no_grad():
+        _correct_biases(prepared, torch.cat(kept))
+    return prepared
+
+
+class _Sampler:
+    """A uniform sample of all elements seen: those with the smallest of random keys."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.minimum = np.inf
+        self.values: NDArray[np.float32] = np.empty(0, np.float32)
+        self._keys: NDArray[np.float64] = np.empty(0)
+        self._random = np.random.default_rng(seed)
+
+    def add(self, x: Tensor) -> None:
+        values = x.detach().float().cpu().numpy().reshape(-1)
+        if not np.isfinite(values).all():
+            raise NetworkError(f"{self.name}: activations must be finite on the calibration data")
+        self.minimum = min(self.minimum, float(values.min(initial=np.inf)))
+        self.values = np.concatenate([self.values, values])
+        self._keys = np.concatenate([self._keys, self._random.random(values.size)])
+        if self.values.size > SAMPLE:
+            kept = np.argpartition(self._keys, SAMPLE)[:SAMPLE]
+            self.values, self._keys = self.values[kept], self._keys[kept]
+
+
+def _fit_activations(quantizer: ActivationQuantizer, sampler: _Sampler, array: ArrayConfig) -> None:
+    settings = _settings(quantizer)
+    signed = sampler.minimum < 0
+    if signed and array.activations == "unsigned":
+        raise NetworkError(
+            f"{quantizer.name}: activations must not be negative where array.activations is "
+            f"unsigned, not {sampler.minimum:.6g}"
+        )
+    signed = signed or array.activations == "signed"
+    bits, limit = settings.activation_bits, settings.activation_max_exponent_bits
+    fmt: NumberFormat = array.activation_format(bits, signed, limit)
+    if bits == 8 and limit is None:
+        fmt, scale = best_exponent_limit(sampler.values, bits, signed)
+    else:
+        scale = optimal_scale(sampler.values, fmt)
+    quantizer.tensor = QuantTensor(fmt, _float32(scale))
+
+
+def _fit_weights(stage: ComputeStage, array: ArrayConfig) -> None:
+    weights = stage.weight.detach().cpu().numpy()
+    if not np.isfinite(weights).all():
+        raise NetworkError(f"{stage.name}: weights must be finite")
+    bits, limit = stage.settings.weight_bits, stage.settings.weight_max_exponent_bits
+    widest = array.weight_format(bits, limit)
+    open_ = bits == 8 and limit is None
+    limits = range(widest.exponent_limit, 0, -1) if open_ else [widest.exponent_limit]
+
+    def fit(limit: int) -> tuple[float, NumberFormat, NDArray[np.float64]]:
+        fmt = array.weight_format(bits, limit)
+        scale = optimal_scale(weights, fmt, axis=0)
+        shape = (-1, *[1] * (weights.ndim - 1))
+        return squared_error(weights, fmt, scale.reshape(shape)), fmt, scale
+
+    # One limit for the whole tensor, by the error of all its channels.
+    _, fmt, scale = min((fit(limit) for limit in limits), key=lambda found: found[0])
+    stage.weight_format = fmt
+    stage.weight_scale = torch.tensor(
+        [_float32(s) for s in scale], dtype=torch.float64, device=stage.weight.device
+    )
+
+
+def _snap(stage: ComputeStage) -> None:
+    """Move weight scales, by 2^-16 at most, to where multiplier and shift are exact.
+
+    Model and network then differ by the rounding of float sums alone.
+    """
+    output = None if stage.quantizer is None else stage.quantizer.tensor
+    if output is None or stage.weight_scale is None:
+        return
+    ratio = stage.accumulator_scale().cpu().numpy() / output.unit
+    multiplier, shift = fixed_point(ratio, stage.name)
+    exact = np.ldexp(multiplier.astype(np.float64), -shift.astype(np.int64))
+    # A ratio below the range of both has few bits of multiplier or none, and stays.
+    factor = np.where(multiplier >> 15, exact / ratio, 1.0)
+    stage.weight_scale = stage.weight_scale * torch.from_numpy(factor).to(stage.weight_scale)
+
+
+def _correct_biases(prepared: PreparedModel, inputs: Tensor) -> None:
+    """Let each bias make up for the mean error of its sums, given the rounding before them."""
+    expected, found = inputs, prepared.image(inputs)
+    for stage in prepared.stages:
+        if isinstance(stage, ComputeStage):
+            real = stage.sums(expected, rounded=False)
+            error = real - stage.sums(found, rounded=True)
+            axes = [0, *range(2, error.ndim)]
+            stage.correction = error.double().mean(axes)
+            expected, found = stage.activate(real), stage(found)
+        else:
+            expected, found = cast(Stage, stage).real(expected), stage(found)
+
+
+def _settings(quantizer: ActivationQuantizer) -> LayerConfig:
+    settings: Any = quantizer.settings
+    assert isinstance(settings, LayerConfig)  # `prepare` has seen to it
+    return settings
+
+
+def _float32(scale: float) -> float:
+    """Round a scale to float32, so that float32 networks and the integer model share it."""
+    return float(np.float32(scale))
