@@ -4,9 +4,10 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.output_format import CODE_BITS, OUTPUT_WIDTHS, OutputFormat, sorted_widths
+from dybit.hw.output_format import CODE_BITS, OutputFormat
 from dybit.hw.pipeline import carry, stage_register
 from dybit.hw.sticky_shift import shift_right
+from dybit.hw.width import Width, sorted_widths
 
 __all__ = ["MAGNITUDE_BITS", "Encoder", "EncoderInput"]
 
@@ -131,7 +132,7 @@ class Encoder(wiring.Component):
             m.d.comb += magnitude.eq(~0)
         with m.Switch(number.output_format.width):
             for width in self.widths:
-                with m.Case(OUTPUT_WIDTHS[width]) if width < code_bits else m.Default():
+                with m.Case(Width.of(width)) if width < code_bits else m.Default():
                     m.d.comb += last_bit.eq(width - 1 - number.output_format.signed)
         with m.Switch(last_bit):
             for size in magnitude_sizes:

@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.operand import Signedness, Width, magnitude_integer, operand_layout
+from dybit.hw.operand import Signedness, magnitude_integer, operand_layout
+from dybit.hw.width import Width, sorted_widths
 
 __all__ = ["MPDecoder"]
 
@@ -51,9 +52,7 @@ class MPDecoder(wiring.Component):
     LATENCY = 1
 
     def __init__(self, widths, signedness=Signedness.BOTH, limit=4):
-        self.widths = tuple(sorted(set(widths)))
-        if not self.widths or not set(self.widths) <= {2, 4, 8}:
-            raise ValueError(f"widths must be a selection from 2, 4 and 8, not {widths!r}")
+        self.widths = sorted_widths(widths)
         if not isinstance(signedness, Signedness):
             raise TypeError(f"signedness must be a Signedness, not {signedness!r}")
         if limit not in range(1, 5):

@@ -12,25 +12,7 @@ Zero is a significand or magnitude of 0 with any sign.
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
-__all__ = ["Signedness", "Width", "largest_integer", "magnitude_integer", "operand_layout"]
-
-
-class Width(enum.Enum, shape=2):
-    """Width of a lane, as the decoders and encoders are told it."""
-
-    BITS_2 = 0
-    BITS_4 = 1
-    BITS_8 = 2
-
-    @property
-    def bits(self):
-        """The width in bits."""
-        return 2 << self.value
-
-    @classmethod
-    def of(cls, bits):
-        """Return the member for `bits`, which must be 2, 4 or 8."""
-        return {2: cls.BITS_2, 4: cls.BITS_4, 8: cls.BITS_8}[bits]
+__all__ = ["Signedness", "largest_integer", "magnitude_integer", "operand_layout"]
 
 
 class Signedness(enum.Enum):

@@ -1,31 +1,13 @@
 """The run-time description of the codes an encoder produces."""
 
-from amaranth import *
-from amaranth.lib import data, enum
+from amaranth.lib import data
 
-__all__ = ["CODE_BITS", "OUTPUT_WIDTHS", "OutputFormat", "OutputWidth", "sorted_widths"]
+from dybit.hw.width import Width
+
+__all__ = ["CODE_BITS", "OutputFormat"]
 
 CODE_BITS = 8
 """Width of the port a code leaves on; a narrower code sits in its least significant bits."""
-
-
-class OutputWidth(enum.Enum, shape=2):
-    """Width of a code."""
-
-    BITS_2 = 0
-    BITS_4 = 1
-    BITS_8 = 2
-
-
-OUTPUT_WIDTHS = {2: OutputWidth.BITS_2, 4: OutputWidth.BITS_4, 8: OutputWidth.BITS_8}
-"""The widths in bits and what selects them."""
-
-
-def sorted_widths(widths):
-    """Return the widths to build in order, or raise ValueError when there is another or none."""
-    if not widths or not set(widths) <= set(OUTPUT_WIDTHS):
-        raise ValueError(f"widths must be one or more of 2, 4 and 8, not {widths!r}")
-    return tuple(sorted(set(widths)))
 
 
 class OutputFormat(data.Struct):
@@ -33,7 +15,7 @@ class OutputFormat(data.Struct):
 
     Members
     -------
-    width : OutputWidth
+    width : Width
         Width of the code, sign included.
     signed : 1
         Whether the top bit of the code is a sign. Without it negative results become 0.
@@ -48,7 +30,7 @@ class OutputFormat(data.Struct):
         2^N - 1 up leaves the whole format in use.
     """
 
-    width: OutputWidth
+    width: Width
     signed: 1
     exponent_limit: 4
     relu: 1

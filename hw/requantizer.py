@@ -5,9 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.encoder import MAGNITUDE_BITS, Encoder, EncoderInput
-from dybit.hw.output_format import CODE_BITS, OutputFormat, sorted_widths
+from dybit.hw.output_format import CODE_BITS, OutputFormat
 from dybit.hw.pipeline import carry, stage_register
 from dybit.hw.sticky_shift import shift_right
+from dybit.hw.width import sorted_widths
 
 __all__ = ["BIAS_BITS", "MULTIPLIER_BITS", "SHIFT_BITS", "Requantizer"]
 

@@ -8,8 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import Signedness, Width
+from dybit.hw.operand import Signedness
 from dybit.hw.processing_element import ProcessingElement, flow_layout, weights_layout
+from dybit.hw.width import Width
 
 __all__ = ["ActivationsSignature", "PartialSumsSignature", "SystolicArray", "WeightsSignature"]
 

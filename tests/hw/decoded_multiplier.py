@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.mantissa_multiplier import MantissaMultiplier
 from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import Signedness, Width
+from dybit.hw.operand import Signedness
+from dybit.hw.width import Width
 
 
 class DecodedMultiplier(wiring.Component):

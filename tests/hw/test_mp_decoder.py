@@ -96,7 +96,7 @@ def test_in_cocotb(
 
 @pytest.mark.parametrize("widths", [(), (3,), (2, 16)])
 def test_refuses_widths(widths: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="widths must be a selection from 2, 4 and 8, not"):
+    with pytest.raises(ValueError, match="widths must be one or more of 2, 4 and 8, not"):
         MPDecoder(widths)
 
 
