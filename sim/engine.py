@@ -304,11 +304,10 @@ class MatrixEngine:
                 tile = values[at : at + size].reshape(group.pixels, mode.lanes, -1)
                 at += size
                 # Output channel: column by column, each with its lanes.
-                tile = tile.transpose(0, 2, 1).reshape(group.pixels, -1)
-                columns = target[group.first_pixel :][
-                    : group.pixels, group.n_tile * tile.shape[1] :
-                ]
-                columns[:, : tile.shape[1]] = tile[:, : columns.shape[1]]
+                channels = tile.transpose(0, 2, 1).reshape(group.pixels, -1)
+                wide = channels.shape[1]
+                columns = target[group.first_pixel :][: group.pixels, group.n_tile * wide :]
+                columns[:, :wide] = channels[:, : columns.shape[1]]
 
 
 @dataclass(frozen=True, slots=True)
