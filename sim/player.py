@@ -11,10 +11,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dybit.sim.toolchain import (
@@ -29,7 +30,7 @@ __all__ = ["PlayerPort", "build_library", "cache_directory", "player_ports"]
 
 _VERILATOR_FLAGS = (
     *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
-    *("--output-split", "30000", "-Wno-fatal", "-Wno-lint"),
+    *("--output-split", "20000", "--output-split-cfuncs", "500", "-Wno-fatal", "-Wno-lint"),
 )
 _COMPILER = "g++"
 # Hidden symbols keep models apart that one process loads side by side.
@@ -221,14 +222,31 @@ def _cached(cache: Path, key: str, product: str, build: Any) -> Path:
     return final / product
 
 
-def _compile(jobs: Sequence[tuple[Path, str]], flags: Sequence[str], directory: Path) -> list[Path]:
-    """Compile (source, optimisation) pairs side by side; return the objects."""
+def _precompile(model: Path, level: str, flags: Sequence[str], directory: Path) -> Path:
+    """Precompile the header all sources begin with, which takes longer than most of them."""
+    header = directory / f"header{level}" / "Vdut__pch.h"
+    header.parent.mkdir()
+    run_tool(
+        [_COMPILER, *flags, level, "-x", "c++-header", model / header.name, "-o", f"{header}.gch"],
+        directory / f"header{level}.log",
+    )
+    return header
+
+
+def _compile(
+    jobs: Sequence[tuple[Path, str]],
+    flags: Sequence[str],
+    directory: Path,
+    headers: Mapping[str, Path] = MappingProxyType({}),
+) -> list[Path]:
+    """Compile (source, optimisation level) pairs side by side; return the objects."""
 
     def one(job: tuple[Path, str]) -> Path:
-        source, optimisation = job
+        source, level = job
         product = directory / f"{source.stem}.o"
+        header = ("-include", headers[level]) if level in headers else ()
         run_tool(
-            [_COMPILER, *flags, optimisation, "-c", source, "-o", product],
+            [_COMPILER, *flags, level, *header, "-c", source, "-o", product],
             directory / f"{source.stem}.log",
         )
         return product
@@ -281,11 +299,13 @@ def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool
             directory / "verilator.log",
             environment,
         )
-        player = model / "player.cpp"
-        player.write_text(source)
-        slow = {path for path in model.glob("*.cpp") if "Slow" in path.name}
-        jobs = [(path, _SLOW if path in slow else _FAST) for path in sorted(model.glob("*.cpp"))]
-        objects = _compile(jobs, (*flags, f"-I{model}", *includes), directory)
+        (model / "player.cpp").write_text(source)
+        every = (*flags, f"-I{model}", *includes)
+        jobs = [
+            (path, _SLOW if "Slow" in path.name else _FAST) for path in sorted(model.glob("*.cpp"))
+        ]
+        headers = {level: _precompile(model, level, every, directory) for level in (_FAST, _SLOW)}
+        objects = _compile(jobs, every, directory, headers)
         run_tool(
             [_COMPILER, "-shared", "-pthread", "-o", directory / "model.so", *objects, runtime],
             directory / "link.log",
