@@ -194,7 +194,7 @@ def agreement(prepared: PreparedModel, inputs: Tensor, trace: _Trace) -> Agreeme
             mine = output.movedim(1, -1).cpu().numpy()
             codes = tensor.format.encode(mine / mine.dtype.type(tensor.scale))
             equal[name] = (int(np.count_nonzero(codes == theirs)), codes.size)
-    best = output.argmax(-1).cpu().numpy()
+    best = output.argmax(1).cpu().numpy()
     return Agreement(
         sum(same for same, _ in equal.values()) / sum(size for _, size in equal.values()),
         {name: same / size for name, (same, size) in equal.items()},

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 from dybit.quant.layers import NetworkError
@@ -50,21 +49,33 @@ def trace(model: nn.Module, example: Tensor) -> list[Stage]:
         traced = fx.GraphModule(module, graph)
     except Exception as error:
         raise NetworkError(f"model cannot be traced: {_one_line(error)}") from error
+    node = _placeholder(graph)
     # Two elements tell the batch from axes of size 1, which a view might also keep.
     batch = torch.cat([example[:1], example[:1]])
     try:
         with torch.no_grad():
-            ShapeProp(traced).propagate(batch)
+            _Shapes(traced).run(batch)
     except Exception as error:
         raise NetworkError(
             f"model fails on an input of shape {tuple(batch.shape)}: {_one_line(error)}"
         ) from error
     chain = _Chain(traced)
-    node = _placeholder(graph)
     while (following := _reader(node)).op != "output":
         chain.add(following, _shape(node))
         node = following
     return chain.stages
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor, and which nodes make several."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = tuple(result.shape)
+        elif isinstance(result, tuple | list) and any(isinstance(x, Tensor) for x in result):
+            n.meta["shape"] = None
+        return result
 
 
 class _Chain:
@@ -224,7 +235,7 @@ def _placeholder(graph: fx.Graph) -> fx.Node:
 def _reader(node: fx.Node) -> fx.Node:
     """Return the one node that reads a tensor, queries of its shape apart."""
     readers: list[fx.Node] = [
-        user for user in node.users if user.op == "output" or "tensor_meta" in user.meta
+        user for user in node.users if user.op == "output" or "shape" in user.meta
     ]
     name = str(node.target)
     if len(readers) != 1:
@@ -238,10 +249,8 @@ def _reader(node: fx.Node) -> fx.Node:
 
 
 def _shape(node: fx.Node) -> Shape:
-    meta = node.meta["tensor_meta"]
-    if not hasattr(meta, "shape"):
-        raise _unsupported(str(node.target), "an output of several tensors", "one")
-    return tuple(meta.shape)
+    shape: Shape = node.meta["shape"]
+    return shape
 
 
 def _conv_padding(name: str, conv: nn.Conv2d) -> Pair:
@@ -280,4 +289,4 @@ def _pair(value: Any) -> Pair:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return str(error).strip().partition("\n")[0]
