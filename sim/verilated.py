@@ -1,7 +1,7 @@
 """Runs emitted Verilog at compiled speed.
 
 `CompiledModel` takes a table of inputs, one row a clock cycle, and returns the table of
-outputs; the loop over the cycles is C++ (see `dybit.sim.player`). State lasts from one
+outputs; the loop over the cycles is C++ (see `dybit.sim.library`). State lasts from one
 `play` to the next, so that long runs can be cut into pieces.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dybit.sim.player import PlayerPort, build_library, player_ports
+from dybit.sim.library import build_library
+from dybit.sim.player import PlayerPort, player_ports
 
 __all__ = ["CompiledModel", "Stimulus"]
 

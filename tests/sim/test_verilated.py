@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dybit.sim import player
-from dybit.sim.player import build_library, player_ports
+from dybit.sim import library
+from dybit.sim.library import build_library
+from dybit.sim.player import player_ports
 from dybit.sim.toolchain import ToolFailed
 from dybit.sim.verilated import CompiledModel
 
@@ -229,7 +230,7 @@ def test_a_half_written_design_is_refused(tmp_path):
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """An empty cache, but for the runtime library, which takes seconds to compile."""
-    shared, own = player.cache_directory(), tmp_path / "cache"
+    shared, own = library.cache_directory(), tmp_path / "cache"
     own.mkdir()
     for runtime in shared.glob("runtime-*"):
         (own / runtime.name).symlink_to(runtime, target_is_directory=True)
@@ -258,7 +259,7 @@ def test_what_an_interrupted_build_left_is_not_trusted(directory, own_cache, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(player, "_compile", interrupt)
+        patch.setattr(library, "_compile", interrupt)
         with pytest.raises(KeyboardInterrupt):
             CompiledModel(directory)
     assert not libraries(own_cache)

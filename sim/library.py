@@ -1,0 +1,186 @@
+"""Builds emitted Verilog and its player into a shared library.
+
+Results are cached by the content of everything that goes in, are built aside and moved into
+place whole: neither an interrupted nor a concurrent build can leave a half-written library.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dybit.sim.player import player_source
+from dybit.sim.toolchain import (
+    run_tool,
+    tool_version,
+    verilator,
+    verilator_environment,
+    verilator_include,
+)
+
+__all__ = ["build_library", "cache_directory"]
+
+_VERILATOR_FLAGS = (
+    *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
+    *("--output-split", "20000", "--output-split-cfuncs", "500", "-Wno-fatal", "-Wno-lint"),
+)
+_COMPILER = "g++"
+# Hidden symbols keep models apart that one process loads side by side.
+_COMPILE_FLAGS = (
+    *("-std=gnu++17", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-w", "-DVERILATOR=1"),
+    *("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"),
+)
+_FAST = "-O1"  # as fast as -O3 within the noise, in half the time
+_SLOW = "-O0"
+_FEW_SOURCES = 8
+_NO_HEADERS: Mapping[str, Path] = MappingProxyType({})
+
+
+def cache_directory() -> Path:
+    """Return where libraries are kept.
+
+    That is DYBIT_CACHE if set, else build/cache/verilated of the checkout, else the user's
+    cache folder.
+    """
+    value = os.environ.get("DYBIT_CACHE")
+    if value:
+        return Path(value)
+    root = Path(__file__).parents[1]
+    if (root / "pyproject.toml").exists():
+        return root / "build" / "cache" / "verilated"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "dybit" / "verilated"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]
+
+
+def _cached(cache: Path, key: str, product: str, build: Any) -> Path:
+    """Return a cached file, building it aside first if need be.
+
+    A failed build stays where it was made, for its log.
+    """
+    final = cache / key
+    if not (final / product).exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=cache))
+        build(scratch)
+        finished = scratch / "finished"
+        finished.mkdir()
+        (scratch / product).rename(finished / product)
+        try:
+            finished.rename(final)
+        except OSError:  # another process was faster; its result is the same
+            if not (final / product).exists():
+                raise
+        shutil.rmtree(scratch)
+    return final / product
+
+
+def _precompile(model: Path, flags: Sequence[str], directory: Path) -> dict[str, Path]:
+    """Precompile, for each optimisation level, the header that all sources begin with.
+
+    It takes longer than most sources.
+    """
+
+    def one(level: str) -> Path:
+        header = directory / f"header{level}" / "Vdut__pch.h"
+        header.parent.mkdir()
+        arguments = ("-x", "c++-header", model / header.name, "-o", f"{header}.gch")
+        run_tool([_COMPILER, *flags, level, *arguments], directory / f"header{level}.log")
+        return header
+
+    levels = (_FAST, _SLOW)
+    with ThreadPoolExecutor(len(levels)) as pool:
+        return dict(zip(levels, pool.map(one, levels), strict=True))
+
+
+def _compile(
+    jobs: Sequence[tuple[Path, str]],
+    flags: Sequence[str],
+    directory: Path,
+    headers: Mapping[str, Path] = _NO_HEADERS,
+) -> list[Path]:
+    """Compile (source, optimisation level) pairs side by side; return the objects."""
+
+    def one(job: tuple[Path, str]) -> Path:
+        source, level = job
+        product = directory / f"{source.stem}.o"
+        header = ("-include", headers[level]) if level in headers else ()
+        run_tool(
+            [_COMPILER, *flags, level, *header, "-c", source, "-o", product],
+            directory / f"{source.stem}.log",
+        )
+        return product
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, jobs))
+
+
+def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool = False) -> Path:
+    """Return the shared library of a design, from the cache or built now.
+
+    Parameters
+    ----------
+    verilog
+        The Verilog files of the design.
+    manifest
+        Its manifest: top module and ports.
+    trace
+        Build it able to write a VCD; several times slower even where none is asked for.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        If Verilator or its compiler is absent or refuses the design.
+    """
+    environment = verilator_environment()
+    include = verilator_include()
+    compiler = Path(shutil.which(_COMPILER) or _COMPILER)
+    cache = cache_directory()
+    source = player_source(manifest)
+    includes = (f"-I{include}", f"-I{include / 'vltstd'}")
+    traced = (f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}")
+    flags = (*_COMPILE_FLAGS, *traced)
+    tools = (tool_version(verilator()), tool_version(compiler), *flags)
+
+    def build_runtime(directory: Path) -> None:
+        names = ["verilated", "verilated_threads", *(["verilated_vcd_c"] if trace else [])]
+        jobs = [(include / f"{name}.cpp", "-O1") for name in names]
+        objects = _compile(jobs, (*flags, *includes), directory)
+        run_tool(["ar", "rcs", directory / "runtime.a", *objects], directory / "ar.log")
+
+    def build_model(directory: Path) -> None:
+        model = directory / "model"
+        tracing = ("--trace-vcd",) if trace else ()
+        run_tool(
+            [
+                *(verilator(), *_VERILATOR_FLAGS, *tracing, "--prefix", "Vdut"),
+                *("--top-module", manifest["top"], "--Mdir", model, *verilog),
+            ],
+            directory / "verilator.log",
+            environment,
+        )
+        (model / "player.cpp").write_text(source)
+        every = (*flags, f"-I{model}", *includes)
+        jobs = [
+            (path, _SLOW if "Slow" in path.name else _FAST) for path in sorted(model.glob("*.cpp"))
+        ]
+        headers = _precompile(model, every, directory) if len(jobs) > _FEW_SOURCES else {}
+        objects = _compile(jobs, every, directory, headers)
+        run_tool(
+            [_COMPILER, "-shared", "-pthread", "-o", directory / "model.so", *objects, runtime],
+            directory / "link.log",
+        )
+
+    runtime = _cached(cache, f"runtime-{_digest(*tools)}", "runtime.a", build_runtime)
+    texts = [path.read_text() for path in verilog]
+    key = _digest(manifest["top"], texts, source, *tools, *_VERILATOR_FLAGS, _FAST, _SLOW)
+    return _cached(cache, key, "model.so", build_model)
