@@ -18,7 +18,7 @@ from dybit.quant.layers import AvgPool2d, ComputeLayer, Conv2d, Layer, Linear, M
 from dybit.quant.network import QuantNetwork
 from dybit.sim import golden
 
-__all__ = ["Backend", "GoldenBackend", "LayerTrace", "Trace", "run"]
+__all__ = ["Backend", "GoldenBackend", "LayerTrace", "Trace", "compare", "run"]
 
 Codes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -156,6 +156,18 @@ def run(
     assert accumulators is not None
     assert isinstance(layer, ComputeLayer)
     return Trace(first, layers, (accumulators + layer.bias) * layer.accumulator_scale)
+
+
+def compare(trace: Trace, other: Trace) -> tuple[int, int]:
+    """Return how many accumulators and codes two runs of a network have, and how many differ."""
+    compared = differing = 0
+    for name, layer in trace.layers.items():
+        for field in ("accumulators", "codes"):
+            mine, theirs = getattr(layer, field), getattr(other.layers[name], field)
+            if mine is not None:
+                compared += mine.size
+                differing += int(np.count_nonzero(mine != theirs))
+    return compared, differing
 
 
 def _compute(layer: Layer, codes: Codes, backend: Backend) -> tuple[Integers | None, Codes | None]:
