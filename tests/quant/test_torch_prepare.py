@@ -61,12 +61,14 @@ class Shaped(nn.Module):
 
 def sequential() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding="same"),
+        nn.Conv2d(2, 4, (5, 3), padding="same"),
         nn.MaxPool2d(2),
         nn.ReLU6(),
         nn.ReLU(),
         nn.Identity(),
-        nn.Sequential(nn.Conv2d(4, 5, 2, padding="valid"), nn.BatchNorm2d(5), nn.Dropout2d()),
+        nn.Sequential(
+            nn.Conv2d(4, 5, 2, padding="valid"), nn.BatchNorm2d(5, eps=0.5), nn.Dropout2d()
+        ),
         nn.AdaptiveAvgPool2d((3, None)),
         nn.Flatten(),
         nn.Linear(45, 6, bias=False),
@@ -211,6 +213,14 @@ REFUSED: list[tuple[nn.Module, str]] = [
         "0: output_size=(3, 3) is not supported; must be a divi",
     ),
     (net(nn.ReLU()), "0: ReLU must follow a convolution or linear layer"),
+    (
+        net(nn.Conv2d(2, 4, 1), nn.AvgPool2d(2), nn.ReLU()),
+        "2: ReLU must follow a convolution or linear layer",
+    ),
+    (
+        net(nn.Conv2d(2, 4, 2, padding="same")),
+        "0: padding='same' with kernel_size=(2, 2) is not supported; must be odd in size",
+    ),
     (net(nn.BatchNorm2d(2)), "0: batch norm must directly follow a convolution or linear layer"),
     (net(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)), "2: batch norm must directly follow"),
     (
@@ -242,6 +252,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(("model", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_anything_else_is_refused_in_one_line(model: nn.Module, message: str) -> None:
     x = torch.ones(2, 2, 8, 8)
