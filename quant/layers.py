@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from dybit.quant.formats import NumberFormat
 from dybit.quant.precision import PrecisionMode
+from dybit.quant.tensor import MAX_SHIFT, NetworkError, QuantTensor, fixed_point
 
 __all__ = [
     "AvgPool2d",
@@ -25,42 +26,10 @@ __all__ = [
     "MaxPool2d",
     "NetworkError",
     "QuantTensor",
-    "fixed_point",
 ]
 
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
-
-MULTIPLIER_BITS = 16
-MAX_SHIFT = 63
-
-
-class NetworkError(ValueError):
-    """A network or a file of one that cannot be used; the message is one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuantTensor:
-    """How the codes of a tensor are read: ``x ~ scale * value(code)``.
-
-    Parameters
-    ----------
-    format : NumberFormat
-    scale : float
-        Positive.
-    """
-
-    format: NumberFormat
-    scale: float
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale > 0):
-            raise NetworkError(f"scale must be positive and finite, not {self.scale!r}")
-
-    @property
-    def unit(self) -> float:
-        """The real number that the integer 1 of the format stands for."""
-        return self.scale * self.format.unit
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -285,40 +254,6 @@ class Flatten:
 
 
 Layer: TypeAlias = Conv2d | Linear | MaxPool2d | AvgPool2d | Flatten
-
-
-def fixed_point(ratio: ArrayLike, name: str) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Return multiplier M and shift S with ``M / 2^S`` nearest to each ratio.
-
-    M is 2^15 to 2^16 - 1, the relative error then at most 2^-16, unless the ratio is so small
-    that S would exceed 63.
-
-    Parameters
-    ----------
-    ratio : array_like of float
-        Positive.
-    name : str
-        The layer's name, for the message.
-
-    Raises
-    ------
-    NetworkError
-        If a ratio exceeds what 16 bits hold without a shift.
-    """
-    wanted = np.asarray(ratio, np.float64)
-    largest = (1 << MULTIPLIER_BITS) - 1
-    if not (wanted < largest + 0.5).all():
-        raise NetworkError(
-            f"{name}: output units must be at least 1/{largest} of the accumulator's, "
-            f"not 1/{wanted.max():.6g}"
-        )
-    _, exponent = np.frexp(wanted)
-    shift = np.minimum(MULTIPLIER_BITS - exponent, MAX_SHIFT)
-    multiplier = np.rint(np.ldexp(wanted, shift))
-    # Rounding up to 2^16 needs one bit less of shift.
-    carry = multiplier == 1 << MULTIPLIER_BITS
-    multiplier, shift = np.where(carry, multiplier / 2, multiplier), shift - carry
-    return multiplier.astype(np.uint16), shift.astype(np.uint8)
 
 
 def _check_window(name: str, kernel: Any, stride: Any, padding: Any) -> None:

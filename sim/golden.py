@@ -8,12 +8,13 @@ otherwise, so results never depend on the order in which a library adds.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dybit.quant.formats import NumberFormat
+from dybit.sim.windows import Pair, im2col, output_size
 
 __all__ = [
     "ACCUMULATOR_LIMIT",
@@ -31,8 +32,6 @@ ACCUMULATOR_LIMIT = 1 << 47
 
 Codes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
-Pair = tuple[int, int]
-T = TypeVar("T", bound=np.generic)
 
 _CHUNK = 1 << 22  # elements of an im2col matrix held at a time
 _SATURATED = 1 << 60  # twice x beyond this is above every threshold
@@ -106,7 +105,7 @@ def conv2d(
             f"w_codes must have {a_codes.shape[3]} input channels as a_codes has, not {channels}"
         )
     kernel = (kernel_h, kernel_w)
-    size = _output_size(a_codes.shape, kernel, stride, padding)
+    size = output_size(a_codes.shape, kernel, stride, padding)
     a, w = a_fmt.integers(a_codes), w_fmt.integers(w_codes).reshape(-1, outputs)
     dtype = _exact_dtype(a, w, w.shape[0])
     a, w = a.astype(dtype), w.astype(dtype)
@@ -116,29 +115,6 @@ def conv2d(
         part = slice(start, start + step)
         out[part] = im2col(a[part], kernel, stride, padding) @ w
     return out
-
-
-def im2col(
-    x: NDArray[T], kernel: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)
-) -> NDArray[T]:
-    """Lay out each window of `x` as a row; padding is 0, so it suits integers rather than codes.
-
-    Parameters
-    ----------
-    x : (N, H, W, C)
-        Integers, or a mask of ones whose zeros then mark the padding.
-
-    Returns
-    -------
-    (N, OH, OW, kh * kw * C)
-        Element ``(ky * kw + kx) * C + channel`` of a row is the window's value there.
-    """
-    size = _output_size(x.shape, kernel, stride, padding)
-    down, across = padding
-    padded = np.pad(x, ((0, 0), (down, down), (across, across), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, (1, 2))
-    windows = windows[:, :: stride[0], :: stride[1]]
-    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(len(x), *size, -1)
 
 
 def max_pool(
@@ -303,22 +279,6 @@ def _exact_dtype(a: Integers, w: Integers, reduction: int) -> type[np.generic]:
 
 def _largest(integers: Integers) -> int:
     return int(np.abs(integers).max(initial=0))
-
-
-def _output_size(shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair) -> Pair:
-    if min(stride) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"stride must be at least 1 and padding at least 0, not {stride} and {padding}"
-        )
-    down, across = (
-        (extent + 2 * pad - window) // step + 1
-        for extent, window, step, pad in zip(shape[1:3], kernel, stride, padding, strict=True)
-    )
-    if min(kernel) < 1 or down < 1 or across < 1:
-        raise ValueError(
-            f"kernel must fit the padded input of {shape[1]} x {shape[2]}, not {kernel}"
-        )
-    return down, across
 
 
 def _check_codes(name: str, codes: NDArray[Any], ndim: int) -> None:

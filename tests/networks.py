@@ -6,7 +6,6 @@ import numpy as np
 
 from dybit.quant.config import QuantConfig
 from dybit.quant.formats import DyBit, NumberFormat
-from dybit.quant.layers import fixed_point
 from dybit.quant.network import (
     AvgPool2d,
     Conv2d,
@@ -16,6 +15,7 @@ from dybit.quant.network import (
     QuantNetwork,
     QuantTensor,
 )
+from dybit.quant.tensor import fixed_point
 
 __all__ = ["random_conv", "random_linear", "random_network"]
 

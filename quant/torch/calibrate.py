@@ -13,8 +13,8 @@ from torch import Tensor
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import LayerConfig
 from dybit.quant.formats import NumberFormat
-from dybit.quant.layers import NetworkError, QuantTensor, fixed_point
 from dybit.quant.scale import best_exponent_limit, optimal_scale, squared_error
+from dybit.quant.tensor import NetworkError, QuantTensor, fixed_point
 from dybit.quant.torch.modules import ActivationQuantizer, ComputeStage, PreparedModel, Stage
 
 __all__ = ["calibrate"]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dybit.quant import layers
-from dybit.quant.layers import Layer, NetworkError, QuantTensor, fixed_point
+from dybit.quant.layers import Layer
 from dybit.quant.network import QuantNetwork
+from dybit.quant.tensor import NetworkError, QuantTensor, fixed_point
 from dybit.quant.torch.modules import (
     AvgPoolStage,
     ComputeStage,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from dybit.quant.layers import NetworkError
+from dybit.quant.tensor import NetworkError
 from dybit.quant.torch.modules import (
     AvgPoolStage,
     ComputeStage,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from dybit.quant.config import LayerConfig, QuantConfig
 from dybit.quant.formats import NumberFormat
-from dybit.quant.layers import QuantTensor
+from dybit.quant.tensor import QuantTensor
 from dybit.quant.torch.fake_quantize import fake_quantize
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dybit.quant.config import QuantConfig
-from dybit.quant.layers import NetworkError
+from dybit.quant.tensor import NetworkError
 from dybit.quant.torch.graph import trace
 from dybit.quant.torch.modules import (
     ActivationQuantizer,

@@ -16,7 +16,6 @@ import safetensors.numpy
 
 from dybit.quant.config import ConfigError, QuantConfig
 from dybit.quant.formats import DyBit, Integer, NumberFormat
-from dybit.quant.layers import fixed_point
 from dybit.quant.network import (
     AvgPool2d,
     ComputeLayer,
@@ -29,6 +28,7 @@ from dybit.quant.network import (
     QuantNetwork,
     QuantTensor,
 )
+from dybit.quant.tensor import fixed_point
 from tests.networks import CONFIG, random_conv, random_linear, random_network
 
 NETWORK = random_network()

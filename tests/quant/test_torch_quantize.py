@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from dybit.quant.config import ConfigError, QuantConfig
 from dybit.quant.formats import DyBit
-from dybit.quant.layers import fixed_point
 from dybit.quant.network import AvgPool2d, Conv2d, Linear, NetworkError, QuantNetwork
 from dybit.quant.scale import best_exponent_limit, optimal_scale, squared_error
+from dybit.quant.tensor import fixed_point
 from dybit.quant.torch import PreparedModel, agreement, calibrate, convert, prepare
 from dybit.sim.executor import Trace, run
 
