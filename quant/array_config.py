@@ -214,9 +214,6 @@ def _format(bits: int, signed: bool, limit: int | None) -> DyBit:
 
 
 def _largest(magnitude_bits: int, limit: int) -> int:
-    """Largest integer of a magnitude, design.md section 2: all ones, at count min(limit, N)."""
-    if magnitude_bits == 1:
-        return 1
-    if limit >= magnitude_bits:
-        return 1 << (2 * magnitude_bits - 2)
-    return ((1 << (magnitude_bits - limit + 1)) - 1) << (2 * limit - 2)
+    """Largest integer of a magnitude: all ones, at count min(limit, N)."""
+    count = min(limit, magnitude_bits)
+    return ((1 << (magnitude_bits - count + 1)) - 1) << (2 * count - 2)

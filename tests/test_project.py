@@ -121,6 +121,14 @@ class TestSetup:
         assert setup(clone).returncode == 0
         assert not (clone / ".venv/left-over").exists()
 
+    def test_a_failed_update_is_not_trusted_either(self, clone: Path) -> None:
+        setup(clone)
+        stamp = clone / ".venv/.installed"
+        os.utime(clone / "constraints.txt", (stamp.stat().st_mtime + 10,) * 2)
+        (clone / "fail").touch()
+        assert setup(clone).returncode != 0
+        assert not stamp.exists()
+
     def test_an_old_python_is_refused(self, clone: Path) -> None:
         (clone / "old").touch()
         result = setup(clone)

@@ -266,6 +266,16 @@ def test_each_problem_gets_a_line() -> None:
     ]
 
 
+def test_problems_of_a_file_begin_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[array]\nrows = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        QuantConfig.load(path)
+    lines = str(caught.value).splitlines()
+    assert f"{path}: array.columns: missing; must be an integer from 1 to 256" in lines
+    assert f"{path}: default: missing; must be a table" in lines
+
+
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
     message = f"{path}: no such file or directory; must be a quant config in TOML"

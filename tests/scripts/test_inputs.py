@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def test_model_is_returned_in_eval_mode(user_file: Path) -> None:
     model = load_model(f"{user_file}:model")
     assert isinstance(model, torch.nn.Linear)
     assert not model.training
+    assert str(user_file.parent) not in sys.path
 
 
 @pytest.mark.parametrize(
