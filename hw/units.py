@@ -7,6 +7,7 @@ exactly the ports of its signature, and equal ones are shared: one element, one 
 """
 
 import re
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -43,8 +44,8 @@ class Unit:
         Name of the class it was made from.
     clocks : dict of str to Value
         The ports that come from clock domains.
-    children : dict of str to int
-        Instances of other units directly inside, by module name.
+    children : Counter
+        Instances of other units in it, by module name.
     labels : dict of str to str
         Wires of `text` that are a child's port, as ``<instance>__<port>``.
     """
@@ -54,7 +55,7 @@ class Unit:
     text: str
     ports: tuple[Port, ...]
     clocks: dict[str, Value]
-    children: dict[str, int] = field(default_factory=dict)
+    children: Counter[str] = field(default_factory=Counter)
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -130,11 +131,10 @@ class _Splitter:
 
     def convert(self, component, fragment, name):
         """Return the unit of a component whose own components are instances already."""
-        children, child_ports = {}, SignalDict()
+        child_ports = SignalDict()
         for child, child_name, _ in fragment.subfragments:
             if child in self.instances:
-                unit, child_component = self.instances[child]
-                children[unit.name] = children.get(unit.name, 0) + 1
+                _, child_component = self.instances[child]
                 for port, (value, _) in component_ports(child_component).items():
                     child_ports[value] = f"{child_name}__{port}"
         ports = component_ports(component)
@@ -161,12 +161,20 @@ class _Splitter:
                 ),
             ),
             clocks=clocks,
-            children=children,
+            children=Counter(self._children(fragment)),
             labels={
                 f"\\{wire}": child_ports[signal] for signal, wire in wires if signal in child_ports
             },
         )
         return unit
+
+    def _children(self, fragment):
+        """Yield the name of each instance in a fragment, parts that are no component included."""
+        for child, _, _ in fragment.subfragments:
+            if child in self.instances:
+                yield self.instances[child][0].name
+            else:
+                yield from self._children(child)
 
     def _check_reach(self, design, component):
         """Refuse a signal that two components share without a port.

@@ -52,7 +52,7 @@ def test_equal_components_share_one_module(tmp_path):
         "mixer_bank_2": 1,
         "mixer_counter_2": 2,
         "mixer_bank": 2,
-        "mixer_counter": 4,
+        "mixer_counter": 5,
     }
     assert manifest["verilog"][0] == "mixer.v"
     assert manifest["modules"]["mixer_counter_2"]["component"] == "Counter"

@@ -110,6 +110,8 @@ class Mixer(wiring.Component):
         m.submodules.plain = plain = Module()
         total = Signal(signed(30))
         plain.d.sync += total.eq(total + product.o.sum)
+        plain.submodules.inner = inner = Counter(9)
+        plain.d.comb += [inner.enable.eq(1), inner.step.eq(total[:4])]
         m.d.comb += [
             product.a.eq(halves[0]),
             product.b.eq(halves[1]),
@@ -117,6 +119,6 @@ class Mixer(wiring.Component):
             halting.enable.eq(1),
             halting.step.eq(-3),
             self.o[3].eq((product.o.sum + halting.count).word_select(self.a[:2], 4)),
-            self.sum.eq(Cat(total, product.o.odd, self.a == 0, halves[0] > 0, total[::-1])),
+            self.sum.eq(Cat(total, product.o.odd, self.a == 0, inner.count, total[::-1])),
         ]
         return m

@@ -1,0 +1,82 @@
+"""Resource counts: what is known by hand, and that blocks add up to the whole."""
+
+import json
+
+import pytest
+from amaranth import *
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from dybit.hw import resources
+from dybit.hw.resources import KINDS, count_resources
+from dybit.hw.verilog import emit
+from tests.hw.verilog_designs import Counter, Mixer
+
+
+class Known(wiring.Component):
+    """One DSP block with its registers, a 36-kbit and an 18-kbit memory, a 5-bit register."""
+
+    a: In(signed(18))
+    b: In(signed(18))
+    i: In(5)
+    address: In(10)
+    data: In(36)
+    write: In(1)
+    product: Out(signed(36))
+    o: Out(5)
+    wide: Out(36)
+    narrow: Out(18)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += [self.o.eq(self.i), self.product.eq(self.a * self.b)]
+        for output in (self.wide, self.narrow):
+            m.submodules += (words := memory.Memory(shape=len(output), depth=1024, init=[]))
+            write_port, read_port = words.write_port(), words.read_port()
+            m.d.comb += [
+                write_port.addr.eq(self.address),
+                write_port.data.eq(self.data),
+                write_port.en.eq(self.write),
+                read_port.addr.eq(self.address),
+                output.eq(read_port.data),
+            ]
+        return m
+
+
+def test_what_is_known_by_hand(tmp_path):
+    emit(Known(), "known", tmp_path)
+    total = count_resources(tmp_path)["total"]
+    assert (total["dsp"], total["bram"]) == (1, 1.5)
+    assert 5 <= total["ff"] <= 5 + 36  # the product's register may sit in the DSP block
+
+
+def test_a_counter_takes_its_bits(tmp_path):
+    emit(Counter(9), "counter", tmp_path)
+    report = count_resources(tmp_path)
+    assert report["total"]["ff"] == 9
+    assert 9 <= report["total"]["lut"] <= 18
+    assert report["total"]["dsp"] == report["total"]["bram"] == 0
+
+
+def test_blocks_add_up(tmp_path):
+    manifest = emit(Mixer(), "mixer", tmp_path)
+    before = sorted(tmp_path.iterdir())
+    report = count_resources(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+    blocks = {block["module"]: block for block in report["blocks"]}
+    assert list(blocks) == list(manifest["modules"])
+    for kind in KINDS:
+        summed = sum(block["instances"] * block["own"][kind] for block in report["blocks"])
+        assert summed == report["total"][kind], kind
+    bank, counter = blocks["mixer_bank"], blocks["mixer_counter"]
+    assert counter["each"] == counter["own"]
+    assert bank["each"]["ff"] == bank["own"]["ff"] + 2 * counter["own"]["ff"]
+    assert counter["own"]["ff"] == 9
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_cell_nobody_weighed_is_refused(tmp_path, monkeypatch):
+    emit(Counter(4), "counter", tmp_path)
+    monkeypatch.delitem(resources._CELLS, "FDRE")
+    with pytest.raises(ValueError, match=r"^Cells must be of a known kind, not 'FDRE'$"):
+        count_resources(tmp_path)

@@ -1,0 +1,55 @@
+"""``make resources``, as a user calls it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from dybit.quant.config import QuantConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def call(directory, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "dybit.scripts.resources", *map(str, arguments)],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_report_of_a_small_array(tmp_path):
+    config = tmp_path / "tiny.toml"
+    text = (CONFIGS / "digits-w4a4.toml").read_text()
+    config.write_text(text.replace("rows = 8", "rows = 2").replace("columns = 8", "columns = 3"))
+    result = call(tmp_path, "--config", config)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "build/resources/tiny.json").read_text())
+    array = QuantConfig.load(config).array
+    assert report["modes"] == {
+        "W4A4": {
+            "macs_per_cycle": 2 * 3 * 4,
+            "partial_sum_lanes": 2,
+            "partial_sum_lane_bits": array.partial_sum_bits // 2,
+            "accumulator_lane_bits": array.accumulator_bits // 2,
+        }
+    }
+    assert report["partial_sum_bits"] == array.partial_sum_bits
+    assert report["accumulator_bits"] == array.accumulator_bits
+    blocks = {block["block"]: block for block in report["blocks"]}
+    assert blocks["ProcessingElement"]["instances"] == 6
+    assert blocks["ProcessingElement"]["each"]["lut"] > blocks["ProcessingElement"]["own"]["lut"]
+    assert report["total"]["lut"] > 6 * blocks["ProcessingElement"]["each"]["lut"]
+    assert "dybit_processing_element" in result.stdout
+    assert "24" in result.stdout
+
+
+def test_a_bad_config_ends_in_one_line(tmp_path):
+    config = tmp_path / "bad.toml"
+    config.write_text((CONFIGS / "digits-w4a4.toml").read_text().replace("rows = 8", "rows = 0"))
+    result = call(tmp_path, "--config", config)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "array.rows: 0 is not allowed" in result.stderr
+    assert not (tmp_path / "build").exists()
