@@ -11,7 +11,7 @@ demo: $(STAMP) ## the whole chain on handwritten digits: train, quantise, emit, 
 verilog: $(STAMP) ## build/verilog/CONFIG/: Verilog and manifest.json
 	$(RUN) -m dybit.scripts.verilog --config $(CONFIG)
 
-sim: $(STAMP) ## every RTL bench against its model; CONFIG=... for one config only
+sim: $(STAMP) ## every RTL bench against its model; CONFIG=... names the array
 	$(RUN) -m dybit.scripts.sim $(SIM_CONFIG:%=--config %)
 
 resources: $(STAMP) ## build/resources/CONFIG.json: LUT, FF, DSP and BRAM by block
