@@ -50,6 +50,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rtl_config", configs, ids=lambda config: config.name)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--quant-config``, leave out what does not run on a config."""
+    if config.getoption("--quant-config"):
+        fixtures = [getattr(item, "fixturenames", ()) for item in items]
+        others = [i for i, names in zip(items, fixtures, strict=True) if "rtl_config" not in names]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
 @pytest.fixture
 def vectors(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
     """Record that a bench compared a number of vectors; the summary lists the sums."""

@@ -61,9 +61,12 @@ def vectors_of(array: ArrayConfig, cycles: int, seed: int) -> tuple[Cycles, dict
 
 
 def run(
-    name: str, player: str, cycles: int, directory: Path, vectors: Callable[[str, int], None]
+    array: ArrayConfig,
+    player: str,
+    cycles: int,
+    directory: Path,
+    vectors: Callable[[str, int], None],
 ) -> None:
-    array = ARRAYS[name]
     inputs, expected = vectors_of(array, cycles, seed=3)
     outputs = play(Accumulator(array), "accumulator", inputs, player, directory)
     for cycle, value in expected.items():
@@ -74,12 +77,12 @@ def run(
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(name, "amaranth", 3000, tmp_path, vectors)
+    run(ARRAYS[name], "amaranth", 3000, tmp_path, vectors)
 
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(name, "compiled", 50000, tmp_path, vectors)
+    run(ARRAYS[name], "compiled", 50000, tmp_path, vectors)
 
 
 @pytest.mark.cocotb
@@ -87,4 +90,4 @@ def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    run(name, simulator, 10000, tmp_path, vectors)
+    run(ARRAYS[name], simulator, 10000, tmp_path, vectors)

@@ -73,14 +73,12 @@ def expected_lanes(setting: Setting, words: Integers, weights: Integers) -> Inte
     return sums
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-def test_every_pair(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    array = ARRAYS[name]
+def every_pair(array: ArrayConfig, directory: Path, vectors: Callable[[str, int], None]) -> None:
     dut = DecodedMultiplier(array)
     latency = dut.latency
-    emit(dut, "multiplier", tmp_path)
+    emit(dut, "multiplier", directory)
     compared = 0
-    with CompiledModel(tmp_path) as model:
+    with CompiledModel(directory) as model:
         model.reset()
         for setting in settings(array):
             for words, weights in exhaustive(setting, seed=7):
@@ -104,6 +102,11 @@ def test_every_pair(name: str, tmp_path: Path, vectors: Callable[[str, int], Non
                 )
                 compared += expected.size
     vectors("multiplier, every pair, compiled", compared)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_every_pair(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    every_pair(ARRAYS[name], tmp_path, vectors)
 
 
 def random_vectors(array: ArrayConfig, count: int, seed: int) -> tuple[Cycles, list[list[int]]]:

@@ -153,8 +153,7 @@ def check_codes(
             assert code == memo[key], f"{total} in channel {n} gave {code}, not {memo[key]}"
 
 
-def driver(name: str, player: str, directory: Path) -> EngineDriver:
-    array = ARRAYS[name]
+def driver(array: ArrayConfig, player: str, directory: Path) -> EngineDriver:
     engine = MatrixEngine(array)
     parameters: dict[str, Any] = array.model_dump()
     emit(engine, "engine", directory / "design", parameters=parameters, latency=engine.latency)
@@ -165,7 +164,7 @@ def driver(name: str, player: str, directory: Path) -> EngineDriver:
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    engine = driver(name, "compiled", tmp_path)
+    engine = driver(ARRAYS[name], "compiled", tmp_path)
     rng = np.random.default_rng(17)
     compared = sum(run_product(engine, rng, pixels=60, most=90) for _ in range(25))
     vectors("matrix engine, compiled", compared)
@@ -173,7 +172,7 @@ def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]
 
 @pytest.mark.parametrize("name", ["3x2-depth5", "8x8-W8A8-W4A4"])
 def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    engine = driver(name, "compiled", tmp_path)
+    engine = driver(ARRAYS[name], "compiled", tmp_path)
     for mode in engine.array.modes:
         for signed in engine.array.signednesses:
             vectors("matrix engine, largest sums", run_largest(engine, mode, signed))
@@ -181,7 +180,7 @@ def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], N
 
 @pytest.mark.parametrize("name", ["1x1-depth1", "3x2-depth5"])
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    engine = driver(name, "amaranth", tmp_path)
+    engine = driver(ARRAYS[name], "amaranth", tmp_path)
     rng = np.random.default_rng(18)
     vectors("matrix engine, amaranth", sum(run_product(engine, rng, 8, 20) for _ in range(4)))
 
@@ -191,13 +190,13 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    engine = driver(name, simulator, tmp_path)
+    engine = driver(ARRAYS[name], simulator, tmp_path)
     rng = np.random.default_rng(19)
     vectors(f"matrix engine, {simulator}", sum(run_product(engine, rng, 12, 40) for _ in range(4)))
 
 
 def test_refuses_what_is_not_built(tmp_path: Path) -> None:
-    engine = driver("3x2-depth5", "compiled", tmp_path)
+    engine = driver(ARRAYS["3x2-depth5"], "compiled", tmp_path)
     codes = np.zeros((1, 1), np.uint8)
     nothing = np.zeros(1, np.int64)
     parameters = Requantization(DyBit(4), nothing, nothing, nothing)

@@ -67,8 +67,13 @@ def operand_integers(operand: int, bits: int, magnitude_bits: int, limit: int) -
     return [(-1) ** (lane & 1) * table[lane >> 1 & (1 << magnitude_bits) - 1] for lane in lanes]
 
 
-def run(build: str, player: str, directory: Path, vectors: Callable[[str, int], None]) -> None:
-    widths, signedness, limit = BUILDS[build]
+def run(
+    build: tuple[tuple[int, ...], Signedness, int],
+    player: str,
+    directory: Path,
+    vectors: Callable[[str, int], None],
+) -> None:
+    widths, signedness, limit = build
     inputs, expected = stimulus(widths, signedness, limit)
     # What went in in the last cycle comes out LATENCY cycles later.
     padded = {name: values + [0] * MPDecoder.LATENCY for name, values in inputs.items()}
@@ -83,7 +88,7 @@ def run(build: str, player: str, directory: Path, vectors: Callable[[str, int], 
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_in_amaranth(build: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(build, "amaranth", tmp_path, vectors)
+    run(BUILDS[build], "amaranth", tmp_path, vectors)
 
 
 @pytest.mark.cocotb
@@ -91,7 +96,7 @@ def test_in_amaranth(build: str, tmp_path: Path, vectors: Callable[[str, int], N
 def test_in_cocotb(
     build: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    run(build, simulator, tmp_path, vectors)
+    run(BUILDS[build], simulator, tmp_path, vectors)
 
 
 @pytest.mark.parametrize("widths", [(), (3,), (2, 16)])

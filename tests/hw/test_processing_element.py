@@ -163,9 +163,12 @@ def byte_bits(array: ArrayConfig, byte: int) -> int:
 
 
 def run(
-    name: str, player: str, tiles: int, directory: Path, vectors: Callable[[str, int], None]
+    array: ArrayConfig,
+    player: str,
+    tiles: int,
+    directory: Path,
+    vectors: Callable[[str, int], None],
 ) -> None:
-    array = ARRAYS[name]
     dut = ProcessingElement(array)
     inputs, expected = vectors_of(array, dut.latency, tiles, seed=5)
     outputs = play(dut, "processing_element", inputs, player, directory)
@@ -180,7 +183,7 @@ def run(
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(name, "amaranth", 300, tmp_path, vectors)
+    run(ARRAYS[name], "amaranth", 300, tmp_path, vectors)
 
 
 @pytest.mark.cocotb
@@ -188,4 +191,4 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    run(name, simulator, 800, tmp_path, vectors)
+    run(ARRAYS[name], simulator, 800, tmp_path, vectors)

@@ -8,21 +8,22 @@ from pathlib import Path
 import pytest
 
 from dybit.hw.systolic_array import SystolicArray
+from dybit.quant.array_config import ArrayConfig
 from tests.hw.array_vectors import ArrayTraffic, array_config
 from tests.hw.players import play
 
 ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
 
-CASES = {
-    "1x1-all": (1, 1, ALL_MODES, "both"),
-    "1x5-W4A4": (1, 5, "W4A4", "signed"),
-    "5x1-W8A8": (5, 1, "W8A8", "both"),
-    "2x3-all": (2, 3, ALL_MODES, "both"),
-    "4x3-W8A8-W4A4": (4, 3, "W8A8 W4A4", "unsigned"),
-    "3x4-W4A4-W2A2": (3, 4, "W4A4 W2A2", "signed"),
-    "8x8-W8A8-W4A4": (8, 8, "W8A8 W4A4", "both"),
-    "6x5-all": (6, 5, ALL_MODES, "both"),
-    "16x12-W4A4": (16, 12, "W4A4", "both"),
+ARRAYS = {
+    "1x1-all": array_config(1, 1, ALL_MODES),
+    "1x5-W4A4": array_config(1, 5, "W4A4", "signed"),
+    "5x1-W8A8": array_config(5, 1, "W8A8", "both"),
+    "2x3-all": array_config(2, 3, ALL_MODES, "both"),
+    "4x3-W8A8-W4A4": array_config(4, 3, "W8A8 W4A4", "unsigned"),
+    "3x4-W4A4-W2A2": array_config(3, 4, "W4A4 W2A2", "signed"),
+    "8x8-W8A8-W4A4": array_config(8, 8, "W8A8 W4A4", "both"),
+    "6x5-all": array_config(6, 5, ALL_MODES, "both"),
+    "16x12-W4A4": array_config(16, 12, "W4A4", "both"),
 }
 SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2"]
 COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4"]
@@ -31,10 +32,12 @@ pytestmark = pytest.mark.rtl
 
 
 def run(
-    case: str, player: str, tiles: int, directory: Path, vectors: Callable[[str, int], None]
+    array: ArrayConfig,
+    player: str,
+    tiles: int,
+    directory: Path,
+    vectors: Callable[[str, int], None],
 ) -> None:
-    rows, columns, modes, activations = CASES[case]
-    array = array_config(rows, columns, modes, activations)
     dut = SystolicArray(array, 8)
     traffic = ArrayTraffic(array, dut.latency, tiles, seed=1)
     outputs = play(dut, "systolic_array", traffic.inputs, player, directory)
@@ -43,12 +46,12 @@ def run(
 
 @pytest.mark.parametrize("case", SIMULATED)
 def test_in_amaranth(case: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(case, "amaranth", 30, tmp_path, vectors)
+    run(ARRAYS[case], "amaranth", 30, tmp_path, vectors)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ARRAYS)
 def test_compiled(case: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(case, "compiled", 300, tmp_path, vectors)
+    run(ARRAYS[case], "compiled", 300, tmp_path, vectors)
 
 
 @pytest.mark.cocotb
@@ -56,4 +59,4 @@ def test_compiled(case: str, tmp_path: Path, vectors: Callable[[str, int], None]
 def test_in_cocotb(
     case: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    run(case, simulator, 40, tmp_path, vectors)
+    run(ARRAYS[case], simulator, 40, tmp_path, vectors)

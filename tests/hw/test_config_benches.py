@@ -1,0 +1,104 @@
+"""Every block as a quant config has it built: what ``make sim CONFIG=...`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dybit.hw.operand import Signedness
+from dybit.hw.requantizer import Requantizer
+from dybit.quant.array_config import ArrayConfig
+from dybit.quant.config import QuantConfig
+from tests.hw import (
+    test_accumulator,
+    test_mantissa_multiplier,
+    test_matrix_engine,
+    test_mp_decoder,
+    test_processing_element,
+    test_systolic_array,
+)
+from tests.hw.cocotb_runner import ROOT, run_bench
+from tests.hw.players import PLAYERS
+
+RTL_CONFIGS = [QuantConfig.load(ROOT / "configs" / "sim.toml")]
+
+Vectors = Callable[[str, int], None]
+
+pytestmark = pytest.mark.rtl
+
+
+@pytest.fixture
+def array(rtl_config: QuantConfig) -> ArrayConfig:
+    return rtl_config.array
+
+
+@pytest.fixture(params=PLAYERS)
+def player(request: pytest.FixtureRequest, debian_tool: Callable[[str], str]) -> str:
+    name: str = request.param
+    if name == "icarus":
+        debian_tool("iverilog")
+    return name
+
+
+def test_decoder(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
+    activations = tuple(sorted({mode.activation_bits for mode in array.modes}))
+    weights = tuple(sorted({mode.weight_bits for mode in array.modes}))
+    for widths, signedness, limit in (
+        (activations, Signedness(array.activations), array.activation_exponent_limit),
+        (weights, Signedness.SIGNED, array.weight_exponent_limit),
+    ):
+        test_mp_decoder.run((widths, signedness, limit), player, tmp_path, vectors)
+
+
+def test_multiplier(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
+    if player == "compiled":
+        test_mantissa_multiplier.every_pair(array, tmp_path, vectors)
+    else:
+        test_mantissa_multiplier.run(array, player, 3000, tmp_path, vectors)
+
+
+def test_element(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
+    test_processing_element.run(array, player, 200, tmp_path, vectors)
+
+
+def test_array(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
+    tiles = {"amaranth": 30, "compiled": 300}.get(player, 60)
+    test_systolic_array.run(array, player, tiles, tmp_path, vectors)
+
+
+def test_accumulators(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
+    test_accumulator.run(array, player, 2000, tmp_path, vectors)
+
+
+@pytest.mark.cocotb
+def test_requantizer(array: ArrayConfig, simulator: str, tmp_path: Path, vectors: Vectors) -> None:
+    bits = array.requantizer_bits
+    parameters = {
+        "accumulator_bits": bits,
+        "sum_bits": bits,
+        "widths": array.activation_widths,
+        "latency": Requantizer.LATENCY,
+    }
+    count = run_bench(
+        Requantizer(bits, bits, array.activation_widths),
+        f"requantizer_{bits}",
+        "requantizer_tests",
+        tmp_path,
+        simulator=simulator,
+        parameters=parameters,
+    )
+    vectors(f"requantizer with its encoder, {simulator}", count)
+
+
+def test_engine(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
+    engine = test_matrix_engine.driver(array, player, tmp_path)
+    rng = np.random.default_rng(23)
+    pixels, most, runs = {"amaranth": (60, 60, 1), "compiled": (60, 90, 25)}.get(
+        player, (60, 60, 2)
+    )
+    most = min(most, array.max_reduction)
+    compared = sum(test_matrix_engine.run_product(engine, rng, pixels, most) for _ in range(runs))
+    vectors(f"matrix engine, {player}", compared)
