@@ -6,7 +6,8 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -26,6 +27,7 @@ __all__ = [
     "ends_on_mistakes",
     "machine",
     "progress",
+    "replacing",
     "run",
     "write",
 ]
@@ -86,13 +88,22 @@ def progress() -> Progress:
     )
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which becomes `path` when all went well and is removed if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write(path: Path, text: str) -> None:
     """Write a file in one step: it is there whole or not at all."""
-    content = text.encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode())
 
 
 def machine() -> str:

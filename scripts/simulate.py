@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -57,6 +58,20 @@ class Simulation:
         """Sum of a field of all layers."""
         return sum(getattr(layer, field) for layer in self.layers)
 
+    @property
+    def first_mismatch(self) -> str | None:
+        """Where the array first departs from the golden model, if it does."""
+        for layer in self.layers:
+            for kind, mine, theirs in _pairs(self.rtl, self.golden, layer.name):
+                differing = np.argwhere(mine != theirs)
+                if len(differing):
+                    at = tuple(differing[0].tolist())
+                    return (
+                        f"{layer.name}: {kind} {at[1:]} of image {at[0]} is {mine[at]} on the RTL, "
+                        f"{theirs[at]} in the golden model"
+                    )
+        return None
+
 
 def simulate_network(
     network: QuantNetwork,
@@ -85,9 +100,7 @@ def simulate_network(
         found = executor.run(network, images, lambda: bar.advance(task), backend)
     results = []
     for layer in network.compute_layers:
-        mine, theirs = found.layers[layer.name], expected.layers[layer.name]
-        pairs = [(mine.accumulators, theirs.accumulators), (mine.codes, theirs.codes)]
-        differences = [a != b for a, b in pairs if a is not None and b is not None]
+        differences = [a != b for _, a, b in _pairs(found, expected, layer.name)]
         results.append(
             LayerResult(
                 name=layer.name,
@@ -99,6 +112,19 @@ def simulate_network(
             )
         )
     return Simulation(tuple(results), found, expected)
+
+
+def _pairs(
+    rtl: Trace, golden: Trace, layer: str
+) -> Iterator[tuple[str, NDArray[np.integer[Any]], NDArray[np.integer[Any]]]]:
+    """Yield the accumulators of a layer and, unless its output is raw, its codes."""
+    mine, theirs = rtl.layers[layer], golden.layers[layer]
+    for kind, a, b in (
+        ("accumulator", mine.accumulators, theirs.accumulators),
+        ("code", mine.codes, theirs.codes),
+    ):
+        if a is not None and b is not None:
+            yield kind, a, b
 
 
 def simulate(
@@ -137,7 +163,8 @@ def simulate(
             simulate_network(loaded, design, x[:1], trace)
     console.print(_table(simulation, len(x)))
     _print_accuracy(simulation, data)
-    if simulation.total("mismatches"):
+    if simulation.first_mismatch is not None:
+        console.print(f"first mismatch: {simulation.first_mismatch}", highlight=False)
         raise typer.Exit(1)
 
 

@@ -100,6 +100,11 @@ def test_simulate_reports_a_mismatch(network: Path, monkeypatch: pytest.MonkeyPa
         if line.startswith("│") and (cells := re.findall(r"[\w.,]+", line))
     }
     assert (counts["first"], counts["second"], counts["head"]) == ("0", "0", "1")
+    pattern = (
+        r"^first mismatch: head: accumulator \(1,\) of image 0 is (-?\d+) on the RTL, (-?\d+) in"
+    )
+    ((found, expected),) = re.findall(pattern, result.stdout, re.MULTILINE)
+    assert int(expected) == int(found) + 1
 
 
 def test_simulate_refuses_images_of_another_shape(network: Path) -> None:
