@@ -13,6 +13,7 @@ from tests.oracles import dybit_integers
 __all__ = [
     "ArrayTraffic",
     "Setting",
+    "any_setting",
     "array_config",
     "code_integers",
     "dot",
@@ -84,6 +85,12 @@ def settings(array: ArrayConfig) -> list[Setting]:
     return result
 
 
+def any_setting(rng: random.Random, built: list[Setting]) -> Setting:
+    """Return a random setting, every mode as likely as another however many limits it has."""
+    index = rng.choice(sorted({setting.index for setting in built}))
+    return rng.choice([setting for setting in built if setting.index == index])
+
+
 def _limits(bits: int, signed: bool, fixed: int) -> list[int]:
     if bits == 8:
         return list(range(1, 9 - signed))
@@ -115,6 +122,8 @@ class ArrayTraffic:
     tiles : int
         Tiles of weights to use.
     seed : int
+    dense : bool
+        R vectors a tile, no idle port and no reset: the most the array can bear.
 
     Notes
     -----
@@ -138,8 +147,11 @@ class ArrayTraffic:
         latency: int,
         tiles: int,
         seed: int,
+        *,
+        dense: bool = False,
     ) -> None:
         self.array = array
+        self.dense = dense
         self.latency = latency
         self.random = random.Random(seed)
         self.settings = settings(array)
@@ -158,7 +170,8 @@ class ArrayTraffic:
             ]
             for _ in range(self.array.rows)
         ]
-        return rng.choice(self.settings), weights, rng.randrange(1, 2 * self.array.rows + 3)
+        vectors = self.array.rows if self.dense else rng.randrange(1, 2 * self.array.rows + 3)
+        return any_setting(rng, self.settings), weights, vectors
 
     def _generate(self, tiles: int) -> None:
         rng, rows = self.random, self.array.rows
@@ -168,7 +181,7 @@ class ArrayTraffic:
         while tiles > 0 or vectors_left or loading is not None:
             cycle = len(self.ready)
             entry: dict[str, int] = {}
-            if tiles < half and rng.random() < 0.01:
+            if not self.dense and tiles < half and rng.random() < 0.01:
                 # Whatever else the ports show in this cycle is lost too.
                 self._idle(entry, loading)
                 self.outputs = {at: out for at, out in self.outputs.items() if at <= cycle}
@@ -193,7 +206,7 @@ class ArrayTraffic:
                 loaded, loading = 0, None
             if loading is None and tiles > 0:
                 loading, tiles = self._tile(), tiles - 1
-                stall = rng.choice([0.0, 0.25, 0.7])
+                stall = 0.0 if self.dense else rng.choice([0.0, 0.25, 0.7])
             if loading is not None and rng.random() >= stall:
                 setting, weights, _ = loading
                 row = weights[rows - 1 - loaded] if loaded < rows else weights[0]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,15 @@ from dybit.hw.mantissa_multiplier import ProductTable
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.sim.verilated import CompiledModel
-from tests.hw.array_vectors import Setting, array_config, dot, pack, settings, split_lanes
+from tests.hw.array_vectors import (
+    Setting,
+    any_setting,
+    array_config,
+    dot,
+    pack,
+    settings,
+    split_lanes,
+)
 from tests.hw.decoded_multiplier import DecodedMultiplier
 from tests.hw.players import Cycles, play
 
@@ -111,14 +120,14 @@ def test_every_pair(name: str, tmp_path: Path, vectors: Callable[[str, int], Non
 
 def random_vectors(array: ArrayConfig, count: int, seed: int) -> tuple[Cycles, list[list[int]]]:
     """Return inputs that change mode every cycle, and the lanes of each cycle's sums."""
-    rng = np.random.default_rng(seed)
+    rng = random.Random(seed)
     inputs: Cycles = {}
     expected = []
     built = settings(array)
     for _ in range(count):
-        setting = built[rng.integers(len(built))]
-        word, keep = int(rng.integers(256)), int(rng.integers(1 << array.max_channels))
-        weights = [int(byte) for byte in rng.integers(0, 256, array.word_bytes)]
+        setting = any_setting(rng, built)
+        word, keep = rng.randrange(256), rng.randrange(1 << array.max_channels)
+        weights = [rng.randrange(256) for _ in range(array.word_bytes)]
         cycle = {
             "word": word,
             "keep": keep,

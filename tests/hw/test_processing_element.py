@@ -15,6 +15,7 @@ from dybit.hw.processing_element import ProcessingElement
 from dybit.quant.array_config import ArrayConfig
 from tests.hw.array_vectors import (
     Setting,
+    any_setting,
     array_config,
     code_integers,
     pack,
@@ -113,7 +114,7 @@ def vectors_of(
     expected = []
     built = settings(array)
     # Weights are those of a mode: they are loaded for the setting they are then used with.
-    current = upcoming = rng.choice(built)
+    current = upcoming = any_setting(rng, built)
     pending = False
     for _ in range(tiles):
         for _ in range(rng.randrange(2, 8)):
@@ -121,7 +122,7 @@ def vectors_of(
             swap = pending and rng.random() < 0.4
             if swap:
                 current, pending = upcoming, False
-            fresh = rng.choice(built)
+            fresh = any_setting(rng, built)
             weights = [
                 [rng.choice(fresh.weights) for _ in range(fresh.mode.lanes)]
                 for _ in range(fresh.mode.channels)

@@ -60,3 +60,18 @@ def test_in_cocotb(
     case: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
     run(ARRAYS[case], simulator, 40, tmp_path, vectors)
+
+
+@pytest.mark.parametrize("case", ["1x1-all", "2x3-all"])
+def test_mode_changes_without_an_idle_cycle(
+    case: str, tmp_path: Path, vectors: Callable[[str, int], None]
+) -> None:
+    array, tiles = ARRAYS[case], 50
+    dut = SystolicArray(array, 8)
+    traffic = ArrayTraffic(array, dut.latency, tiles, seed=2, dense=True)
+    outputs = play(dut, "systolic_array", traffic.inputs, "compiled", tmp_path)
+    valid = outputs["partial_sums__valid"]
+    start = valid.index(1)
+    assert valid[start : start + tiles * array.rows] == [1] * (tiles * array.rows)
+    assert len(set(outputs["partial_sums__mode"][start:])) == len(array.modes)
+    vectors("systolic array, no idle cycle", traffic.check(outputs))
