@@ -39,7 +39,8 @@ tee -q -o {report} stat -json -tech xilinx
 def _count(name, cells, modules):
     """Return what a module takes by itself, and the modules it instantiates.
 
-    A part that is no component of its own, and so not in the manifest, counts as its parent's.
+    A part that is no component, and so not in the manifest, is there once and counts as its
+    parent's.
     """
     counts, children = Counter(), Counter()
     for cell, number in cells[name].items():
@@ -47,8 +48,8 @@ def _count(name, cells, modules):
             children[cell] += number
         elif cell in cells:
             part, inside = _count(cell, cells, modules)
-            for total, more in ((counts, part), (children, inside)):
-                total.update({key: number * value for key, value in more.items()})
+            counts.update(part)
+            children.update(inside)
         elif cell in _CELLS:
             kind, weight = _CELLS[cell]
             counts[kind] += weight * number

@@ -22,7 +22,7 @@ from dybit.hw.yosys import YosysError, run_yosys
 from dybit.sim.toolchain import ToolFailed, icarus, run_tool, verilator, verilator_environment
 from dybit.sim.verilated import CompiledModel
 from tests.hw.players import play
-from tests.hw.verilog_designs import Bank, Counter, Mixer
+from tests.hw.verilog_designs import Bank, Counter, Mixer, Names, OwnDomain
 
 CYCLES = 3000
 
@@ -92,6 +92,18 @@ def test_emitted_verilog_equals_the_design_and_amaranths_own(tmp_path, vectors):
     vectors("emitted Verilog against its design", 2 * CYCLES)
 
 
+@pytest.mark.rtl
+@pytest.mark.parametrize("design", [Names, OwnDomain])
+def test_what_could_trip_the_emitter_equals_the_design(tmp_path, vectors, design):
+    inputs = random_inputs(design(), 400, seed=3) | {"rst": [0] * 400}
+    expected = play(design(), "tricky", inputs, "amaranth", tmp_path)
+    compiled = play(design(), "tricky", inputs, "compiled", tmp_path)
+    assert {port: values[1:] for port, values in compiled.items()} == {
+        port: values[1:] for port, values in expected.items()
+    }
+    vectors("emitted Verilog against its design", 400)
+
+
 class Parts(wiring.Component):
     """Parts of a word, at a bit and at a field; above its top there are zeros."""
 
@@ -144,6 +156,10 @@ def test_names_are_those_of_the_author(tmp_path):
     assert "wire signed [8:0] counter_0__count;" in bank
     assert ".step(counter_1__step)" in bank
     assert "always @(posedge clk) begin\n    if (enable) begin\n      count <= " in counter
+    _, mixer = emitted(tmp_path)
+    assert ".address(a[2:0])" in mixer["mixer.v"]
+    for text in (*texts.values(), *mixer.values()):
+        assert set(re.findall(r"\(\*.*?\*\)", text)) <= {"(* full_case = 32'd1 *)"}
     for text in texts.values():
         assert "$" not in re.sub(r"\$signed", "", text)
         assert "_next" not in text  # every register sits in a clocked block of its own

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Bank", "Counter", "Mixer", "Product"]
+__all__ = ["Bank", "Counter", "Mixer", "Names", "OwnDomain", "Product"]
 
 
 class Operation(enum.Enum, shape=2):
@@ -73,13 +73,15 @@ class Bank(wiring.Component):
                 # Its step is an expression, and its upper neighbour's output a slice.
                 m.d.comb += counter.step.eq(first.count[:3] + 1)
         m.submodules.words = words = memory.Memory(shape=signed(self.bits), depth=8, init=[3, -2])
+        behind = Signal(3, init=5)  # an alias of the port, with a register's initial value
+        m.d.sync += behind.eq(self.address + 1)
         write = words.write_port()
         read = words.read_port()
         m.d.comb += [
             write.en.eq(self.enable),
             write.addr.eq(self.address),
             write.data.eq(counter.count),
-            read.addr.eq(self.address + 1),
+            read.addr.eq(behind),
             self.o.eq(read.data),
         ]
         return m
@@ -120,5 +122,64 @@ class Mixer(wiring.Component):
             halting.step.eq(-3),
             self.o[3].eq((product.o.sum + halting.count).word_select(self.a[:2], 4)),
             self.sum.eq(Cat(total, product.o.odd, self.a == 0, inner.count, total[::-1])),
+        ]
+        return m
+
+
+class Names(wiring.Component):
+    """Names that what the emitter makes up runs into."""
+
+    i: In(8)
+    o: Out(8)
+    twice: Out(8)
+    field: Out(4)
+
+    def elaborate(self, platform):
+        m = Module()
+        # A register's next value, in use elsewhere, under the name the emitter would give it.
+        following = Signal(8, name="o_next")
+        with m.If(self.i[0]):
+            m.d.comb += following.eq(self.i + 1)
+        with m.Else():
+            m.d.comb += following.eq(self.o)
+        m.d.sync += [self.o.eq(following), self.twice.eq(following << 1)]
+        # A field and a signal, two signals, and a signal and an instance of one name.
+        pair = Signal(data.StructLayout({"low": 4, "high": 4}), name="pair")
+        other = Signal(4, name="pair__high")
+        same = [Signal(4, name="same") for _ in range(3)]
+        m.submodules.same = counter = Counter(4)
+        m.d.comb += [counter.enable.eq(1), counter.step.eq(self.i[:4])]
+        m.d.sync += [pair.eq(self.i), other.eq(pair.high + 1), same[0].eq(pair.low)]
+        m.d.sync += [same[1].eq(same[0] + other), same[2].eq(same[1] ^ pair.high)]
+        m.d.sync += self.field.eq(same[2] + counter.count + pair.high)
+        return m
+
+
+class OwnDomain(wiring.Component):
+    """Has a child with a clock domain of its own."""
+
+    o: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.restarting = restarting = Restarting()
+        m.d.sync += self.o.eq(self.o + restarting.o)
+        return m
+
+
+class Restarting(wiring.Component):
+    """Counts in a domain on the common clock whose reset comes every eighth cycle."""
+
+    o: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains += ClockDomain("held", local=True)
+        count = Signal(3)
+        m.d.sync += count.eq(count + 1)
+        m.d.held += self.o.eq(self.o + 3)
+        m.d.comb += [
+            ClockSignal("held").eq(ClockSignal("sync")),
+            ResetSignal("held").eq((count == 7) | ResetSignal("sync")),
         ]
         return m

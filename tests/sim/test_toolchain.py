@@ -107,6 +107,8 @@ def test_a_failing_tool_shows_its_last_lines_and_its_log(tmp_path):
     assert first == f"{Path(sys.executable).name} failed (1), log {log}:"
     assert len(rest) == 12
     assert {"  line 49", "  broken"} <= set(rest)
+    with pytest.raises(ToolFailed, match=r"(?s)^(?!.*line 49)(?!.*fine).*:\n  short$"):
+        run_tool([sys.executable, "-c", "import sys; sys.exit('short')"], log)
     assert log.read_text().startswith("fine\n")
     assert "line 0\n" in log.read_text()
 

@@ -263,6 +263,9 @@ def test_what_an_interrupted_build_left_is_not_trusted(directory, own_cache, mon
         with pytest.raises(KeyboardInterrupt):
             CompiledModel(directory)
     assert not libraries(own_cache)
+    CompiledModel(directory).close()
+    (first,) = libraries(own_cache)
+    (first / "model.so").unlink()
     with CompiledModel(directory) as model:
         model.reset()
         assert model.read(model.play(model.stimulus(3)), "count").tolist() == [0, 1, 2]
