@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from dybit.quant.config import ConfigError
-from dybit.scripts.console import ends_on_mistakes, write
+from dybit.scripts.console import ends_on_mistakes, replacing, write
 from dybit.sim.toolchain import ToolMissing
 
 
@@ -43,3 +43,14 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "first"
     write(path, "second")
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_what_a_failure_left_is_removed(tmp_path: Path) -> None:
+    def write_half(path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half(tmp_path / "file.txt")
+    assert not list(tmp_path.iterdir())

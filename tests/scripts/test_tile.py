@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ def cycles(text: str) -> Iterator[dict[str, int]]:
 @pytest.mark.rtl
 def test_codes_of_a_tile(tmp_path: Path, vectors) -> None:
     network = random_network()
+    layers = {layer.name: layer for layer in network.layers}
+    # A bias that no rounding hides.
+    bias = np.array([3000, -3000, 2000, -2000, 1000, -1000])
+    layers["second"] = replace(layers["second"], bias=bias)
+    network = replace(network, layers=tuple(layers.values()))
     emit_array(network.config.array, tmp_path / "verilog")
     image = np.random.default_rng(3).uniform(0, 2, network.input_shape)
     path = tmp_path / "new" / "tile.vcd"
