@@ -137,12 +137,14 @@ class Names(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # A register's next value, in use elsewhere, under the name the emitter would give it.
-        following = Signal(8, name="o_next")
+        held = Signal(8, name="held", reset_less=True)
+        following = Signal(8, name="held_next")
         with m.If(self.i[0]):
             m.d.comb += following.eq(self.i + 1)
         with m.Else():
-            m.d.comb += following.eq(self.o)
-        m.d.sync += [self.o.eq(following), self.twice.eq(following << 1)]
+            m.d.comb += following.eq(held)
+        m.d.sync += [held.eq(following), self.twice.eq(following << 1)]
+        m.d.comb += self.o.eq(held)
         # A field and a signal, two signals, and a signal and an instance of one name.
         pair = Signal(data.StructLayout({"low": 4, "high": 4}), name="pair")
         other = Signal(4, name="pair__high")

@@ -263,12 +263,13 @@ def test_what_an_interrupted_build_left_is_not_trusted(directory, own_cache, mon
         with pytest.raises(KeyboardInterrupt):
             CompiledModel(directory)
     assert not libraries(own_cache)
-    CompiledModel(directory).close()
-    (first,) = libraries(own_cache)
-    (first / "model.so").unlink()
     with CompiledModel(directory) as model:
         model.reset()
         assert model.read(model.play(model.stimulus(3)), "count").tolist() == [0, 1, 2]
+    (first,) = libraries(own_cache)
+    (first / "model.so").unlink()
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert build_library([directory / "echo.v"], manifest).exists()
 
 
 def test_builds_side_by_side_agree(directory, own_cache):
