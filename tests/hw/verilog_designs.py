@@ -144,7 +144,7 @@ class Names(wiring.Component):
         with m.Else():
             m.d.comb += following.eq(held)
         m.d.sync += [held.eq(following), self.twice.eq(following << 1)]
-        m.d.comb += self.o.eq(held)
+        m.d.comb += self.o.eq(~held)
         # A field and a signal, two signals, and a signal and an instance of one name.
         pair = Signal(data.StructLayout({"low": 4, "high": 4}), name="pair")
         other = Signal(4, name="pair__high")
