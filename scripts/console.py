@@ -77,13 +77,14 @@ def run(function: Callable[..., None]) -> None:
 
 
 def progress() -> Progress:
-    """Return a progress bar that counts what is done; it is silent where nobody watches."""
+    """Return a bar that counts what is done and goes at the end; silent where nobody watches."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
+        transient=True,
         disable=not console.is_terminal,
     )
 
