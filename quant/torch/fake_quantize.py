@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
@@ -99,20 +98,24 @@ def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
 
 def _checked_scale(x: Tensor, scale: float | Tensor) -> Tensor:
     """Return the scale as a tensor of the dtype computed in, on the device of `x`."""
-    if not isinstance(scale, Tensor):
-        number = float(scale)
-        if not (math.isfinite(number) and number > 0):
-            raise ValueError(f"scale must be positive and finite, not {scale!r}")
-        scale = torch.tensor(number, dtype=torch.float64)
-    elif not scale.is_floating_point():
-        raise TypeError(f"scale must be a float or a tensor of floats, not {scale.dtype}")
-    elif not bool(((scale > 0) & scale.isfinite()).all()):
-        raise ValueError("scale must be positive and finite everywhere")
-    elif not _broadcasts(scale.shape, x.shape):
-        raise ValueError(
-            f"scale must broadcast against x of shape {tuple(x.shape)}, not {tuple(scale.shape)}"
-        )
-    return scale.detach().to(x.device, _COMPUTE[x.dtype])
+    if isinstance(scale, Tensor):
+        if not scale.is_floating_point():
+            raise TypeError(f"scale must be a float or a tensor of floats, not {scale.dtype}")
+        if not _broadcasts(scale.shape, x.shape):
+            raise ValueError(
+                f"scale must broadcast against x of shape {tuple(x.shape)}, "
+                f"not {tuple(scale.shape)}"
+            )
+        factor, given = scale.detach(), "a tensor with others"
+    elif isinstance(scale, SupportsFloat) and not np.ndim(scale):
+        factor, given = torch.tensor(float(scale), dtype=torch.float64), repr(scale)
+    else:
+        raise TypeError(f"scale must be a float or a tensor of floats, not {scale!r}")
+    # A float64 may be 0 or infinite in the dtype computed in.
+    factor = factor.to(x.device, _COMPUTE[x.dtype])
+    if not bool(((factor > 0) & factor.isfinite()).all()):
+        raise ValueError(f"scale must be positive and finite in {factor.dtype}, not {given}")
+    return factor
 
 
 def _broadcasts(scale: torch.Size, x: torch.Size) -> bool:
