@@ -118,7 +118,12 @@ def _plan(module, labels):
         if whole and wire.startswith("$") and wire not in renamed:
             renamed[wire] = wanted
             dropped.add(name)
-        elif not whole and value in module.read - replaced.keys() and (label is None or nameless):
+        elif (
+            not whole
+            and value in module.read
+            and value not in replaced
+            and (label is None or nameless)
+        ):
             replaced[value] = f"{name} {_whole(module.width[name])}"
             renamed[name] = wanted
         elif label is not None or re.search(r"[.\[]", name):  # fields nobody reads say nothing

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from dybit.hw.naming import readable
@@ -87,6 +88,7 @@ def _rtlil(units):
 _REGISTER = re.compile(
     r"  always @\(posedge (?P<clock>\w+)\)\n    (?P<name>\w+) <= (?P=name)_next;\n"
 )
+_DECLARATION = re.compile(r"  reg (?:signed )?(?:\[\d+:0\] )?(?P<name>\w+)_next;\n")
 _BLOCK = re.compile(
     r"  always @\* begin\n    if \(time_zero_event\) begin end\n(?P<body>.*?)^  end\n",
     re.MULTILINE | re.DOTALL,
@@ -109,27 +111,30 @@ def _fold_registers(module):
     the next value once a cycle instead of at every change of an input.
     """
     clocks = {match["name"]: match["clock"] for match in _REGISTER.finditer(module)}
+    mentions = Counter(re.findall(r"\b(\w+)_next\b", module))
+    folded = set()
 
-    for match in _BLOCK.finditer(module):
-        names = set(re.findall(r"(\w+)_next\b", match["body"]))
-        if len(names) != 1 or not (names <= clocks.keys()):
-            continue
+    def fold(match):
+        names = set(re.findall(r"\b(\w+)_next\b", match["body"]))
+        if len(names) != 1 or not names <= clocks.keys():
+            return match[0]
         (name,) = names
-        following = re.escape(f"{name}_next")
-        declaration = re.compile(rf"  reg (?:signed )?(?:\[\d+:0\] )?{following};\n")
         body, assignments = re.subn(
-            rf"^( *){following}(\[[\d:]+\])? = ", rf"\1{name}\2 <= ", match["body"], flags=re.M
+            rf"^( *){name}_next(\[[\d:]+\])? = ", rf"\1{name}\2 <= ", match["body"], flags=re.M
         )
-        # The register, the declaration and the block must be all there is of the next value.
-        if len(re.findall(rf"\b{following}\b", module)) != assignments + 2:
-            continue
-        if re.search(r"^ *\w+(\[[\d:]+\])? = ", body, flags=re.M):
-            continue
+        # The register, the declaration and the block must be all there is of the next value,
+        # and the block must compute nothing else.
+        elsewhere = mentions[name] != assignments + 2
+        if elsewhere or re.search(r"^ *\w+(\[[\d:]+\])? = ", body, flags=re.M):
+            return match[0]
+        folded.add(name)
         body = body.removeprefix(f"    {name} <= {name};\n")  # holding needs no words
-        head = f"  always @(posedge {clocks[name]})"
-        register = f"{head}\n    {name} <= {name}_next;\n"
-        module = module.replace(match[0], f"{head} begin\n{body}  end\n")
-        module = declaration.sub("", module.replace(register, ""))
+        return f"  always @(posedge {clocks[name]}) begin\n{body}  end\n"
+
+    def drop(match):
+        return "" if match["name"] in folded else match[0]
+
+    module = _DECLARATION.sub(drop, _REGISTER.sub(drop, _BLOCK.sub(fold, module)))
     event = "  reg time_zero_event = 0;\n"
     if len(re.findall(r"\btime_zero_event\b", module)) == 1:
         return module.replace(event, "")
