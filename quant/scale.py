@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq  # type: ignore[import-untyped]
 
 from dybit.quant.formats import ESB, DyBit, NumberFormat
+from dybit.quant.formats.base import checked_int
 from dybit.quant.formats.codec import as_float
 from dybit.quant.scale_search import NEGLIGIBLE, Normal, Sample, Search
 
@@ -55,12 +56,15 @@ def optimal_scale(x: ArrayLike, fmt: NumberFormat, axis: int | None = None) -> f
     ValueError
         If `x` is empty or not finite, or has no such axis.
     TypeError
-        If `x` is not of a real type.
+        If `x` is not of a real type, or the axis no integer.
     """
     array = _checked(x)
     if axis is None:
         return _fit(array, [fmt])[0]
-    channels = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    if not array.ndim:
+        raise ValueError("x must have an axis to keep, not shape ()")
+    kept = checked_int("axis", axis, -array.ndim, array.ndim - 1, f" for shape {array.shape}")
+    channels = np.moveaxis(array, kept, 0).reshape(array.shape[kept], -1)
     return np.array([_fit(channel, [fmt])[0] for channel in channels])
 
 

@@ -197,15 +197,14 @@ def _rounding_table(fmt: NumberFormat, dtype: np.dtype[Any]) -> RoundingTable:
 def checked_int(field: str, value: Any, low: int, high: int, where: str = "") -> int:
     """Return `value` as an int, or raise unless it is an integer from `low` to `high`."""
     span = f"{low} to {high}" if low < high else f"{low}"
-    allowed = f"{field} must be {span}{where}"
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool | np.bool):
-        raise TypeError(f"{allowed}, not {value!r}")
+        raise TypeError(f"{field} must be an integer, {span}{where}, not {value!r}")
     if not low <= number <= high:
-        raise ValueError(f"{allowed}, not {number}")
+        raise ValueError(f"{field} must be {span}{where}, not {number}")
     return number
 
 

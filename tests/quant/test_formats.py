@@ -163,8 +163,8 @@ def test_extremes(fmt, maximum, smallest):
     [
         (lambda: DyBit(9), ValueError, "bits must be 2 to 8, not 9"),
         (lambda: DyBit(1), ValueError, "bits must be 2 to 8, not 1"),
-        (lambda: DyBit(4.0), TypeError, "bits must be 2 to 8, not 4.0"),
-        (lambda: DyBit(True), TypeError, "bits must be 2 to 8, not True"),
+        (lambda: DyBit(4.0), TypeError, "bits must be an integer, 2 to 8, not 4.0"),
+        (lambda: DyBit(True), TypeError, "bits must be an integer, 2 to 8, not True"),
         (lambda: DyBit(4, "yes"), TypeError, "signed must be True or False, not 'yes'"),
         (
             lambda: DyBit(4, True, 4),

@@ -205,8 +205,14 @@ def test_refusals(x, error_type, message):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
-        optimal_scale(np.ones((2, 2)), DyBit(4), axis=2)
+    for axis in (2, -3):
+        with pytest.raises(ValueError, match=rf"^axis must be -2 to 1 for .*, not {axis}$"):
+            optimal_scale(np.ones((2, 2)), DyBit(4), axis=axis)
+    for axis in (0.0, (0, 1), True):
+        with pytest.raises(TypeError, match=r"^axis must be an integer, -2 to 1 for "):
+            optimal_scale(np.ones((2, 2)), DyBit(4), axis=axis)
+    with pytest.raises(ValueError, match=r"^x must have an axis to keep, not shape \(\)$"):
+        optimal_scale(1.0, DyBit(4), axis=0)
     with pytest.raises(ValueError, match=r"^limits must not be empty$"):
         best_exponent_limit([1.0], 4, True, limits=[])
     with pytest.raises(ValueError, match=r"^max_exponent_bits must be 1 to 3 for 4 bits signed"):
