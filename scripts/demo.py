@@ -99,7 +99,8 @@ def demo(
         clock.lap("trace", f"{trace}, one tile of {TRACED_LAYER}, {cycles} cycles")
     with console.status("plotting"), replacing(output / "demo.png") as temporary:
         drawn = max((result.network for result in results), key=_mode_count)
-        plot(temporary, accuracy, results, list(layer_values(model, drawn, data.test_x)))
+        values = list(layer_values(model, drawn, data.test_x))
+        plot(temporary, accuracy, results, drawn.name, values)
     clock.lap("plot", f"{output / 'demo.png'}")
 
     found = summary(accuracy, results, clock.seconds, clock.steps)

@@ -79,7 +79,11 @@ def layer_values(
 
 
 def plot(
-    path: Path, fp32_accuracy: float, results: Sequence[Result], values: Sequence[LayerValues]
+    path: Path,
+    fp32_accuracy: float,
+    results: Sequence[Result],
+    drawn: str,
+    values: Sequence[LayerValues],
 ) -> None:
     """Draw accuracies, cycles and distributions into a PNG file; equal results, equal bytes.
 
@@ -88,8 +92,10 @@ def plot(
     path : Path
     fp32_accuracy : float
     results : sequence of Result
+    drawn : str
+        Name of the result whose distributions are drawn.
     values : sequence of LayerValues
-        Of the layers of one of the results.
+        Of its layers.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(13, 9), dpi=120, facecolor="white")
@@ -103,7 +109,7 @@ def plot(
             top=0.86,
             bottom=0.645,
             width_ratios=(1, 1.5),
-            wspace=0.06,
+            wspace=0.1,
         )
         accuracies = {"FP32": fp32_accuracy} | {each.name: each.accuracy for each in results}
         _draw_accuracies(figure.add_subplot(upper[0]), accuracies, results[0].test_images)
@@ -128,7 +134,7 @@ def plot(
             figure,
             0.595,
             12,
-            "What is rounded, and to what",
+            f"What {drawn} rounds, and to what",
             "real values of each layer over their scale; below them, a line at every DyBit level",
         )
         # The library would sign with its version.
