@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dybit.hw.yosys import YosysError
 from dybit.quant.config import ConfigError
 from dybit.quant.layers import NetworkError
-from dybit.sim.toolchain import ToolFailed, ToolMissing
+from dybit.sim.toolchain import ToolFailed, ToolMissing, usable_cores
 
 __all__ = [
     "TYPER",
@@ -116,5 +116,4 @@ def machine() -> str:
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, Python {platform.python_version()}"
+    return f"{model}, {usable_cores()} cores, Python {platform.python_version()}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from dybit.quant.array_config import ArrayConfig
 from dybit.quant.formats import DyBit
 from dybit.quant.precision import PrecisionMode
 from dybit.sim.schedule import Group, Pass, Schedule, plan
+from dybit.sim.toolchain import usable_cores
 from dybit.sim.verilated import CompiledModel, Stimulus
 
 __all__ = ["EngineResult", "MatrixEngine", "Requantization"]
 
-CHUNK_CYCLES = 1 << 17
-"""Cycles of stimulus held in memory at a time, roughly."""
+CHUNK_CYCLES = 1 << 15
+"""Cycles of a chunk, roughly: a product of more is cut into chunks, which may run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,21 @@ class MatrixEngine:
     ----------
     model : CompiledModel
         Its manifest's parameters are those of an `ArrayConfig`.
+    instances : int, optional
+        Instances of the model to run in threads; default: one for each core this process may use,
+        or one alone when the model writes a trace. Results do not depend on it, nor do cycles.
     """
 
-    def __init__(self, model: CompiledModel) -> None:
+    def __init__(self, model: CompiledModel, instances: int | None = None) -> None:
+        if instances is None:
+            instances = 1 if model.traced else usable_cores()
         self.model = model
         self.array = ArrayConfig.model_validate(model.manifest["parameters"])
         self.latency: dict[str, int] = model.manifest["latency"]
-        model.reset()
+        self._models: SimpleQueue[CompiledModel] = SimpleQueue()
+        for instance in [model, *(model.twin() for _ in range(instances - 1))]:
+            instance.reset()
+            self._models.put(instance)
 
     def matmul(
         self,
@@ -118,14 +129,24 @@ class MatrixEngine:
         codes = np.empty((pixels, outputs), np.uint8)
         cycles = 0
         block = self._pixels_in_a_chunk(mode, reduction, outputs)
-        for first in range(0, pixels, block):
+
+        def run(first: int) -> int:
             size = min(block, pixels - first)
             schedule = plan(self.array, self.latency, mode, size, reduction, outputs)
-            trace = self.model.play(self._stimulus(job, first, schedule).words)
+            stimulus = self._stimulus(job, first, schedule)
+            model = self._models.get()
+            try:
+                trace = model.play(stimulus)
+            finally:
+                self._models.put(model)
             self._collect(mode, schedule, trace, accumulators[first:], codes[first:])
-            cycles += schedule.cycles
-            if progress is not None:
-                progress(schedule.cycles)
+            return schedule.cycles
+
+        with ThreadPoolExecutor(self._models.qsize()) as pool:
+            for chunk_cycles in pool.map(run, range(0, pixels, block)):
+                cycles += chunk_cycles
+                if progress is not None:
+                    progress(chunk_cycles)
         return EngineResult(accumulators, codes, cycles)
 
     def _mode(self, activation_format: DyBit, weight_format: DyBit) -> PrecisionMode:

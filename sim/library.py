@@ -19,6 +19,7 @@ from dybit.sim.player import player_source
 from dybit.sim.toolchain import (
     run_tool,
     tool_version,
+    usable_cores,
     verilator,
     verilator_environment,
     verilator_include,
@@ -120,7 +121,7 @@ def _compile(
         )
         return product
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(one, jobs))
 
 

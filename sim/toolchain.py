@@ -18,6 +18,7 @@ __all__ = [
     "icarus",
     "run_tool",
     "tool_version",
+    "usable_cores",
     "verilator",
     "verilator_environment",
     "verilator_include",
@@ -124,6 +125,13 @@ def icarus() -> Path:
     return _from_environment("IVERILOG") or _from_path(
         "iverilog", "IVERILOG", "apt-get install iverilog"
     )
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

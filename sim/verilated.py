@@ -5,6 +5,7 @@ outputs; the loop over the cycles is C++ (see `dybit.sim.library`). State lasts 
 `play` to the next, so that long runs can be cut into pieces.
 """
 
+import copy
 import ctypes
 import hashlib
 import json
@@ -179,6 +180,7 @@ class CompiledModel:
         table = np.ctypeslib.ndpointer(np.uint32, ndim=2, flags="C_CONTIGUOUS")
         library.player_play.argtypes = [ctypes.c_void_p, table, table, ctypes.c_uint64]
         library.player_play.restype = None
+        self.traced = trace is not None
         self._library = library
         self._handle = library.player_open(str(trace).encode() if trace is not None else None)
 
@@ -202,6 +204,17 @@ class CompiledModel:
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
             self.close()
+
+    def twin(self) -> "CompiledModel":
+        """Return another instance of the design, in its initial state.
+
+        Instances share nothing that changes: each may play in a thread of its own.
+        """
+        if self.traced:
+            raise ValueError("a model that writes a trace has no twin")
+        twin = copy.copy(self)
+        twin._handle = self._library.player_open(None)
+        return twin
 
     def stimulus(self, cycles: int) -> Stimulus:
         """Return `cycles` input vectors of zeros to fill in."""

@@ -15,6 +15,7 @@ from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.formats import DyBit
 from dybit.quant.precision import PrecisionMode
+from dybit.sim import engine as engine_driver
 from dybit.sim.engine import MatrixEngine as EngineDriver
 from dybit.sim.engine import Requantization
 from dybit.sim.verilated import CompiledModel, Stimulus
@@ -72,7 +73,13 @@ def integers(fmt: DyBit) -> npt.NDArray[np.int64]:
     return np.array(code_integers(fmt.bits, fmt.signed, fmt.exponent_limit))
 
 
-def run_product(engine: EngineDriver, rng: np.random.Generator, pixels: int, most: int) -> int:
+def run_product(
+    engine: EngineDriver,
+    rng: np.random.Generator,
+    pixels: int,
+    most: int,
+    progress: Callable[[int], None] | None = None,
+) -> int:
     """Run one random product; return how many results were compared."""
     array = engine.array
     mode = array.modes[rng.integers(len(array.modes))]
@@ -101,7 +108,7 @@ def run_product(engine: EngineDriver, rng: np.random.Generator, pixels: int, mos
         bool(rng.integers(2)),
         int(rng.integers(1, 1 << out.magnitude_bits)) if rng.integers(4) == 0 else None,
     )
-    result = engine.matmul(a, keep, a_fmt, w, w_fmt, requantization)
+    result = engine.matmul(a, keep, a_fmt, w, w_fmt, requantization, progress)
     np.testing.assert_array_equal(result.accumulators, expected)
     check_codes(result.codes, expected, requantization)
     return 2 * expected.size
@@ -159,7 +166,7 @@ def driver(array: ArrayConfig, player: str, directory: Path) -> EngineDriver:
     emit(engine, "engine", directory / "design", parameters=parameters, latency=engine.latency)
     if player == "compiled":
         return EngineDriver(CompiledModel(directory / "design"))
-    return EngineDriver(Elsewhere(array, player, directory))
+    return EngineDriver(Elsewhere(array, player, directory), instances=1)
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -193,6 +200,19 @@ def test_in_cocotb(
     engine = driver(ARRAYS[name], simulator, tmp_path)
     rng = np.random.default_rng(19)
     vectors(f"matrix engine, {simulator}", sum(run_product(engine, rng, 12, 40) for _ in range(4)))
+
+
+def test_chunks_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = driver(ARRAYS["3x2-depth5"], "compiled", tmp_path).model
+    monkeypatch.setattr(engine_driver, "CHUNK_CYCLES", 200)
+    cycles: dict[int, list[int]] = {1: [], 2: [], 5: []}
+    for instances, chunks in cycles.items():
+        engine = EngineDriver(model, instances)
+        rng = np.random.default_rng(20)
+        for _ in range(8):
+            run_product(engine, rng, 60, 40, chunks.append)
+        assert len(chunks) > 20
+        assert chunks == cycles[1]
 
 
 def test_refuses_what_is_not_built(tmp_path: Path) -> None:

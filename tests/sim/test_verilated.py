@@ -157,6 +157,13 @@ def test_state_lasts_from_play_to_play_and_models_are_apart(directory, random):
     np.testing.assert_array_equal(np.concatenate(parts), expected)
 
 
+def test_a_twin_starts_anew_and_is_apart(model):
+    model.play(model.stimulus(5))
+    with model.twin() as twin:
+        assert twin.read(twin.play(twin.stimulus(2)), "count").tolist() == [0, 1]
+    assert model.read(model.play(model.stimulus(2)), "count").tolist() == [5, 6]
+
+
 def test_reset_takes_effect_and_may_come_at_any_time(model):
     model.play(model.stimulus(5))
     model.reset()
@@ -182,6 +189,8 @@ def test_a_trace_shows_every_cycle(directory, tmp_path):
     path = tmp_path / "echo.vcd"
     with CompiledModel(directory, trace=path) as model:
         model.play(model.stimulus(20))
+        with pytest.raises(ValueError, match=r"^a model that writes a trace has no twin$"):
+            model.twin()
     text = path.read_text()
     assert "$var" in text
     assert " count " in text

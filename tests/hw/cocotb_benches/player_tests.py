@@ -10,7 +10,6 @@ import cocotb
 
 from tests.hw.cocotb_benches import bench
 
-
 UNKNOWN = -1
 
 
