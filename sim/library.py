@@ -27,6 +27,8 @@ from dybit.sim.toolchain import (
 
 __all__ = ["build_library", "cache_directory"]
 
+# Modules are inlined, the default: shared (-fno-inline), elements of all seven modes compiled 1.7
+# times as long and ran half as fast. Functions are split so that the compiler can work on many.
 _VERILATOR_FLAGS = (
     *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
     *("--output-split", "20000", "--output-split-cfuncs", "500", "-Wno-fatal", "-Wno-lint"),
