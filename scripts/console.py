@@ -55,7 +55,7 @@ MISTAKES = (UserError, ConfigError, NetworkError, ToolMissing, ToolFailed, Yosys
 
 
 def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a command end on the user's mistakes with one line each and status 2."""
+    """Make a command end on the user's mistakes, and on files, with one line each and status 2."""
 
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -64,6 +64,13 @@ def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:
         except MISTAKES as error:
             for line in str(error).splitlines():
                 typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(EXIT_MISTAKE) from None
+        except OSError as error:
+            # A folder that cannot be written, a full disk; a broken pipe names no file.
+            if error.filename is None:
+                raise
+            reason = (error.strerror or type(error).__name__).lower()
+            typer.echo(f"error: {error.filename}: {reason}", err=True)
             raise typer.Exit(EXIT_MISTAKE) from None
 
     return command

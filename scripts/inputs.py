@@ -39,6 +39,12 @@ class Images:
         """The images as (N, H, W, C); vectors as they are."""
         return self.x.transpose(0, 2, 3, 1) if self.x.ndim == 4 else self.x
 
+    def accuracy(self, predictions: NDArray[np.integer[Any]]) -> float | None:
+        """Share of images whose prediction is their class; None where one of them is lacking."""
+        if self.y is None or predictions.size != self.y.size:
+            return None
+        return float(np.mean(predictions.reshape(-1) == self.y))
+
 
 def load_images(path: Path, limit: int | None = None) -> Images:
     """Return the first `limit` images of an .npz file with arrays ``x`` and, perhaps, ``y``."""
@@ -52,12 +58,14 @@ def load_images(path: Path, limit: int | None = None) -> Images:
     x, y = arrays.get("x"), arrays.get("y")
     if x is None or x.ndim not in (2, 4) or not x.size or x.dtype.kind != "f":
         raise UserError(f"{path}: x must be a float array (N, C, H, W) or (N, K), not {_kind(x)}")
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
     if not np.isfinite(x).all():
-        raise UserError(f"{path}: x must be finite")
+        raise UserError(f"{path}: x must be finite in float32")
     if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):
         raise UserError(f"{path}: y must be {len(x)} integers, not {_kind(y)}")
     labels = None if y is None else y[:limit].astype(np.int64)
-    return Images(x[:limit].astype(np.float32), labels)
+    return Images(x[:limit], labels)
 
 
 def _kind(array: NDArray[Any] | None) -> str:
@@ -87,7 +95,7 @@ def load_model(spec: str) -> nn.Module:
         model = build()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{spec}: raised {type(error).__name__}: {_one_line(error)}") from error
     finally:
         sys.path.pop(0)
@@ -99,7 +107,6 @@ def load_model(spec: str) -> nn.Module:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load the state of `model` from a .pt or .safetensors file."""
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
@@ -109,15 +116,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file: {_one_line(error)}") from None
-    except RuntimeError as error:
-        raise UserError(f"{path}: does not fit the model: {_one_line(error)}") from None
     except Exception as error:
-        # torch.load meets other people's bytes with whatever its unpickler raises.
-        raise UserError(f"{path}: must be a state_dict: {_one_line(error)}") from None
+        # torch meets other people's bytes with whatever its unpickler raises, and long advice.
+        raise UserError(
+            f"{path}: must be a state_dict that torch.save or safetensors wrote"
+        ) from error
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        raise UserError(f"{path}: does not fit the model: {_one_line(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())

@@ -108,13 +108,13 @@ def _print_agreement(
     trace = executor.run(network, images.channels_last)
     agreed = agreement(prepared, torch.from_numpy(images.x), trace)
     with torch.inference_mode():
-        real = [module(torch.from_numpy(batch)).argmax(-1).numpy() for batch in _batches(images.x)]
+        real = [module(torch.from_numpy(batch)).argmax(1).numpy() for batch in _batches(images.x)]
     answers = np.concatenate(real)
     lines = [
         f"codes as the fake-quantised model's: {agreed.codes:.4%}",
         f"answers as the FP32 model's: {np.mean(trace.predictions == answers):.2%}",
     ]
-    if images.y is not None:
-        before, after = (np.mean(found == images.y) for found in (answers, trace.predictions))
+    before, after = images.accuracy(answers), images.accuracy(trace.predictions)
+    if before is not None and after is not None:
         lines.append(f"accuracy: {before:.2%} in FP32, {after:.2%} quantised")
     console.print("\n".join(lines), highlight=False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from dybit.quant.network import QuantNetwork
-from dybit.scripts.console import UserError, console, progress
+from dybit.scripts.console import UserError, console, progress, replacing
 from dybit.scripts.inputs import Images, load_images
 from dybit.scripts.verilog import emit_array
 from dybit.sim import executor
@@ -158,9 +158,8 @@ def simulate(
         CompiledModel(design).close()
     simulation = simulate_network(loaded, design, x)
     if trace is not None:
-        with console.status(f"tracing the first image to {trace}"):
-            trace.parent.mkdir(parents=True, exist_ok=True)
-            simulate_network(loaded, design, x[:1], trace)
+        with console.status(f"tracing the first image to {trace}"), replacing(trace) as waveform:
+            simulate_network(loaded, design, x[:1], waveform)
     console.print(_table(simulation, len(x)))
     _print_accuracy(simulation, data)
     if simulation.first_mismatch is not None:
@@ -186,6 +185,6 @@ def _table(simulation: Simulation, images: int) -> Table:
 
 
 def _print_accuracy(simulation: Simulation, data: Images) -> None:
-    if data.y is not None:
-        share = np.mean(simulation.rtl.predictions == data.y)
+    share = data.accuracy(simulation.rtl.predictions)
+    if share is not None:
         console.print(f"accuracy on these images: {share:.2%}", highlight=False)

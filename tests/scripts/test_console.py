@@ -26,12 +26,28 @@ def test_a_mistake_ends_in_its_lines_and_status_2(
     assert capsys.readouterr().err == "error: a: 1\nerror: b: 2\n"
 
 
-def test_a_fault_of_ours_keeps_its_traceback() -> None:
+def test_a_file_that_cannot_be_written_ends_in_a_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+
     @ends_on_mistakes
     def command() -> None:
-        raise KeyError("x")
+        (tmp_path / "file").mkdir()
 
-    with pytest.raises(KeyError):
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file'}: file exists\n"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), BrokenPipeError(32, "Broken pipe")])
+def test_a_fault_of_ours_keeps_its_traceback(error: Exception) -> None:
+    @ends_on_mistakes
+    def command() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
         command()
 
 

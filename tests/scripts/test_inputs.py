@@ -45,6 +45,16 @@ def test_channels_come_last_in_images_alone(tmp_path: Path) -> None:
     assert load_images(saved(tmp_path, x=X.reshape(5, -1))).channels_last.shape == (5, 24)
 
 
+def test_accuracy_counts_one_prediction_an_image(tmp_path: Path) -> None:
+    images = load_images(saved(tmp_path, x=X, y=np.arange(5)))
+    predictions = np.array([0, 1, 0, 3, 0])
+    assert images.accuracy(predictions) == 0.6
+    # As a network that ends with a convolution gives them.
+    assert images.accuracy(predictions.reshape(5, 1, 1)) == 0.6
+    assert images.accuracy(np.zeros((5, 2, 2), int)) is None
+    assert load_images(saved(tmp_path, x=X)).accuracy(predictions) is None
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -55,7 +65,8 @@ def test_channels_come_last_in_images_alone(tmp_path: Path) -> None:
             {"x": X.astype(int)},
             ARRAY + "int64 (5, 2, 3, 4)",
         ),
-        ({"x": X + np.inf}, "x must be finite"),
+        ({"x": X + np.inf}, "x must be finite in float32"),
+        ({"x": X * 1e300}, "x must be finite in float32"),
         ({"x": X, "y": np.arange(4)}, "y must be 5 integers, not int64 (4,)"),
         ({"x": X, "y": np.ones(5)}, "y must be 5 integers, not float64 (5,)"),
         ({"x": np.array([None])}, "must be an .npz file of plain arrays"),
@@ -93,6 +104,9 @@ def number():
 def fails():
     raise KeyError("first\\nsecond")
 
+def leaves():
+    raise SystemExit(0)
+
 constant = 3
 """
 
@@ -121,6 +135,7 @@ def test_model_is_returned_in_eval_mode(user_file: Path) -> None:
         ("{}:other", r".*user\.py: has no function 'other'"),
         ("{}:constant", r".*user\.py: has no function 'constant'"),
         ("{}:number", r".*user\.py:number: must return a torch\.nn\.Module, not int"),
+        ("{}:leaves", r".*user\.py:leaves: raised SystemExit: 0"),
         ("{}:fails", r".*user\.py:fails: raised KeyError: 'first\\nsecond'"),
     ],
 )
@@ -153,15 +168,24 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
         load_weights(torch.nn.Linear(3, 2), tmp_path / "none.pt")
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("w.pt", "must be a state_dict"), ("w.safetensors", "not a safetensors")]
-)
-def test_weights_in_another_format_are_refused(tmp_path: Path, name: str, message: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"broken\n" * 20])
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_weights_in_another_format_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
-    path.write_bytes(b"broken\n" * 20)
-    with pytest.raises(UserError, match=message) as caught:
+    path.write_bytes(content)
+    message = f"{path}: must be a state_dict that torch.save or safetensors wrote"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         load_weights(torch.nn.Linear(3, 2), path)
-    assert "\n" not in str(caught.value)
+
+
+def test_whole_models_are_refused_as_weights(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(torch.nn.Linear(3, 2), path)
+    with pytest.raises(UserError, match="must be a state_dict that torch"):
+        load_weights(torch.nn.Linear(3, 2), path)
+    torch.save([1], path)
+    with pytest.raises(UserError, match="does not fit the model: Expected state_dict to be dict"):
+        load_weights(torch.nn.Linear(3, 2), path)
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from torch import nn
 def build():
     return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
 
+def convolution():
+    return nn.Sequential(nn.Conv2d(2, 5, 6))
+
 def grouped():
     return nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.Flatten(), nn.Linear(4 * 4 * 4, 5))
 """
@@ -26,7 +30,7 @@ CONFIG = """
 [array]
 rows = 2
 columns = 2
-max_reduction = 64
+max_reduction = 72
 accumulator_depth = 16
 [default]
 weight_bits = 8
@@ -57,6 +61,17 @@ def test_saves_a_network_and_reports_on_it(files: Path) -> None:
     assert [layer.mode.name for layer in network.compute_layers] == ["W8A8", "W8A8"]
     for phrase in ("codes as the fake-quantised model's", "answers as the FP32", "accuracy: "):
         assert phrase in result.stdout
+
+
+def test_a_last_convolution_answers_by_channel(files: Path) -> None:
+    result = quantize("convolution")
+    assert result.exit_code == 0, result.output
+    ((agreed,), ((before, after),)) = (
+        re.findall(r"answers as the FP32 model's: ([\d.]+)%", result.stdout),
+        re.findall(r"accuracy: ([\d.]+)% in FP32, ([\d.]+)% quantised", result.stdout),
+    )
+    assert float(agreed) > 90
+    assert abs(float(before) - float(after)) < 10
 
 
 def test_weights_given_are_those_quantised(files: Path) -> None:
@@ -91,7 +106,7 @@ def test_unsupported_layer_is_refused(files: Path) -> None:
 
 
 def test_layer_beyond_the_longest_reduction_is_refused(files: Path) -> None:
-    Path("config.toml").write_text(CONFIG.replace("max_reduction = 64", "max_reduction = 47"))
+    Path("config.toml").write_text(CONFIG.replace("max_reduction = 72", "max_reduction = 47"))
     result = quantize()
     assert result.exit_code == 2
     assert "a reduction of 48 is not allowed; must be at most array.max_reduction = 47" in (
