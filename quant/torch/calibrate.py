@@ -130,6 +130,8 @@ def _fit_weights(stage: ComputeStage, array: ArrayConfig) -> None:
     weights = stage.weight.detach().cpu().numpy()
     if not np.isfinite(weights).all():
         raise NetworkError(f"{stage.name}: weights must be finite")
+    if not bool(stage.bias.isfinite().all()):
+        raise NetworkError(f"{stage.name}: bias must be finite")
     bits, limit = stage.settings.weight_bits, stage.settings.weight_max_exponent_bits
     widest = array.weight_format(bits, limit)
     open_ = bits == 8 and limit is None

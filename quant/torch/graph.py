@@ -94,9 +94,14 @@ class _Chain:
             self._call(node, str(node.target), {}, shape)
         else:
             function = getattr(node.target, "__name__", str(node.target))
-            known = _FUNCTIONS.get(node.target)  # type: ignore[arg-type]
-            arguments = node.normalized_arguments(self.traced, normalize_to_only_use_kwargs=True)
-            self._call(node, known or function, arguments.kwargs if arguments else {}, shape)
+            kind = _FUNCTIONS.get(node.target) or function  # type: ignore[arg-type]
+            arguments = None
+            # Of other functions, arguments may fit several signatures, which is an error.
+            if kind in (*_POOLS.values(), "dropout"):
+                arguments = node.normalized_arguments(
+                    self.traced, normalize_to_only_use_kwargs=True
+                )
+            self._call(node, kind, arguments.kwargs if arguments else {}, shape)
 
     def _module(self, name: str, module: nn.Module, shape: Shape, output: Shape) -> None:
         match module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
 from dybit.quant.tensor import NetworkError
 from dybit.quant.torch.graph import trace
@@ -38,7 +39,8 @@ def prepare(model: nn.Module, config: QuantConfig, example_input: Tensor) -> Pre
     NetworkError
         In one line naming the layer, if the model does something else.
     ConfigError
-        If the config names a layer that the model lacks.
+        If the config names a layer that the model lacks, or a reduction exceeds what the array is
+        built for.
     """
     if not isinstance(example_input, Tensor) or example_input.ndim not in (2, 4):
         shape = getattr(example_input, "shape", type(example_input).__name__)
@@ -55,6 +57,8 @@ def prepare(model: nn.Module, config: QuantConfig, example_input: Tensor) -> Pre
     prepared = PreparedModel(config, tuple(example_input.shape[1:]), stages)
     config.check_layer_names(stage.name for stage in prepared.compute_stages)
     _assign(prepared)
+    for stage in prepared.compute_stages:
+        _check(stage, config.array)
     return prepared.eval()
 
 
@@ -72,3 +76,14 @@ def _assign(prepared: PreparedModel) -> None:
         if isinstance(stage, ComputeStage | AvgPoolStage) and index + 1 < len(prepared.stages):
             stage.quantizer = source = ActivationQuantizer(stage.name)
             waiting.append(source)
+
+
+def _check(stage: ComputeStage, array: ArrayConfig) -> None:
+    """Refuse a layer whose sums, biases apart, may not fit; formats may only get narrower."""
+    settings = stage.settings
+    weights = array.weight_format(settings.weight_bits, settings.weight_max_exponent_bits)
+    activations = array.activation_format(
+        settings.activation_bits, array.signednesses[-1], settings.activation_max_exponent_bits
+    )
+    reduction = stage.weight[0].numel()
+    array.check_layer(stage.name, settings.mode, activations, weights, reduction, 0)

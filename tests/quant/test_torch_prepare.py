@@ -243,6 +243,7 @@ REFUSED: list[tuple[nn.Module, str]] = [
     (Tuple(), "model must return one tensor"),
     (Called(lambda x: x * 2), "mul: mul is not supported; must be Conv2d, Linear"),
     (Called(lambda x: x.sigmoid()), "sigmoid: sigmoid is not supported; must be Conv2d, Linear"),
+    (nn.Conv2d(2, 2, 1), "conv2d: conv2d is not supported; must be Conv2d, Linear"),
     (Called(functional.dropout), "dropout: dropout is not supported; must be Conv2d"),
     (Called(lambda x: x.chunk(2)[0]), "chunk: chunk is not supported; must be"),
     (
@@ -272,3 +273,13 @@ def test_config_and_example_must_fit() -> None:
     config = QuantConfig.from_dict(CONFIG.to_dict() | {"layers": {"fc": {"weight_bits": 8}}})
     with pytest.raises(ConfigError, match=r"layers.fc: no such layer; must be one of 0"):
         prepare(model, config, torch.zeros(1, 9))
+
+
+def test_a_reduction_beyond_the_array_is_refused_before_calibration() -> None:
+    array = CONFIG.to_dict()["array"]
+    for activations in ("both", "signed", "unsigned"):
+        changed = array | {"max_reduction": 54, "activations": activations}
+        config = QuantConfig.from_dict(CONFIG.to_dict() | {"array": changed})
+        prepare(nn.Sequential(nn.Conv2d(6, 2, 3)), config, torch.zeros(1, 6, 4, 4))
+        with pytest.raises(ConfigError, match=r"layers.0: a reduction of 63 is .* at most .*54"):
+            prepare(nn.Sequential(nn.Conv2d(7, 2, 3)), config, torch.zeros(1, 7, 4, 4))
