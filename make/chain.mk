@@ -9,13 +9,13 @@ demo: $(STAMP) ## the whole chain on handwritten digits: train, quantise, emit, 
 	$(RUN) -m dybit.scripts.demo
 
 verilog: $(STAMP) ## build/verilog/CONFIG/: Verilog and manifest.json
-	$(RUN) -m dybit.scripts.verilog --config $(CONFIG)
+	$(RUN) -m dybit.scripts.verilog --config '$(CONFIG)'
 
 sim: $(STAMP) ## every RTL bench against its model; CONFIG=... names the array
-	$(RUN) -m dybit.scripts.sim $(SIM_CONFIG:%=--config %)
+	$(RUN) -m dybit.scripts.sim $(if $(SIM_CONFIG),--config '$(SIM_CONFIG)')
 
 resources: $(STAMP) ## build/resources/CONFIG.json: LUT, FF, DSP and BRAM by block
-	$(RUN) -m dybit.scripts.resources --config $(CONFIG)
+	$(RUN) -m dybit.scripts.resources --config '$(CONFIG)'
 
 bench: $(STAMP) ## build/bench/*.json: every performance figure
 	$(RUN) -m dybit.scripts.bench

@@ -66,6 +66,12 @@ def test_make_alone_lists_every_target() -> None:
     assert phony >= {"setup", "demo", "test", "lint", "typecheck", "sim", "verilog", "bench"}
 
 
+@pytest.mark.parametrize("target", ["verilog", "sim", "resources"])
+def test_a_config_may_lie_under_any_name(target: str) -> None:
+    commands = make(ROOT, "-n", target, "CONFIG=my configs/a.toml", "VENV=/tmp").stdout
+    assert f"dybit.scripts.{target} --config 'my configs/a.toml'" in commands
+
+
 # Stands for the user's python3 and, once it "made" a virtual environment, for the one there.
 PYTHON = """#!/bin/sh
 case "$*" in
