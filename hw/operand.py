@@ -12,7 +12,7 @@ Zero is a significand or magnitude of 0 with any sign.
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
-__all__ = ["Signedness", "largest_integer", "magnitude_integer", "operand_layout"]
+__all__ = ["Signedness", "magnitude_integer", "operand_layout"]
 
 
 class Signedness(enum.Enum):
@@ -54,11 +54,6 @@ def magnitude_integer(code, bits, limit):
         fraction_bits, exponent = bits - ones, 2 * ones - 2
     fraction = code & ((1 << fraction_bits) - 1)
     return ((1 << fraction_bits) + fraction) << exponent
-
-
-def largest_integer(bits, limit):
-    """Return the largest integer of an N-bit magnitude under exponent limit `limit`."""
-    return magnitude_integer((1 << bits) - 1, bits, limit)
 
 
 def operand_layout(widths, signedness):

@@ -54,7 +54,7 @@ class Result:
 def summary(
     fp32_accuracy: float, results: Sequence[Result], seconds: float, steps: dict[str, float]
 ) -> dict[str, Any]:
-    """Return what summary.json holds: design.md section 6, then details.
+    """Return what summary.json holds: totals first, then details.
 
     Accuracies are fractions of 1. ``speedup`` is the first config's RTL cycles over each one's;
     the names with ``rtl_`` are totals over all configs.

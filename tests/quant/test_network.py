@@ -288,7 +288,7 @@ def test_properties_of_layers() -> None:
     assert (conv.kernel, conv.reduction, conv.outputs, conv.mode.name) == ((3, 2), 24, 5, "W8A4")
     assert conv.matrix.shape == (24, 5)
     assert conv.matrix[(1 * 2 + 1) * 4 + 3, 2] == conv.weights[1, 1, 3, 2]
-    # 0.13 x 1/8 and the scale x 1/64: the units of section 2's integers.
+    # 0.13 x 1/8 and the scale x 1/64: the units of the formats' integers.
     np.testing.assert_allclose(conv.accumulator_scale, 0.13 / 8 * conv.weight_scale / 64)
     assert NETWORK.compute_layers == (NETWORK.layers[0], NETWORK.layers[1], NETWORK.layers[5])
     assert [shape for _, _, shape in NETWORK.shapes()] == [
