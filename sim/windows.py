@@ -13,9 +13,7 @@ Pair: TypeAlias = tuple[int, int]
 T = TypeVar("T", bound=np.generic)
 
 
-def im2col(
-    x: NDArray[T], kernel: Pair, stride: Pair = (1, 1), padding: Pair = (0, 0)
-) -> NDArray[T]:
+def im2col(x: NDArray[T], kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> NDArray[T]:
     """Lay out each window of `x` as a row; padding is 0, so it suits integers rather than codes.
 
     Parameters

@@ -221,6 +221,10 @@ REFUSED: list[tuple[nn.Module, str]] = [
         net(nn.Conv2d(2, 4, 2, padding="same")),
         "0: padding='same' with kernel_size=(2, 2) is not supported; must be odd in size",
     ),
+    (
+        net(nn.Conv2d(2, 4, (3, 2), padding="same")),
+        "0: padding='same' with kernel_size=(3, 2) is not supported; must be odd in size",
+    ),
     (net(nn.BatchNorm2d(2)), "0: batch norm must directly follow a convolution or linear layer"),
     (net(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)), "2: batch norm must directly follow"),
     (

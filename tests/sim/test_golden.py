@@ -225,6 +225,12 @@ def test_matmul_refuses() -> None:
     top = np.full((1, 1), wide.sorted_codes[-1], np.uint8)
     with pytest.raises(ValueError, match=r"max\|a\| max\|w\| K must be below 2\^63, not \d+"):
         golden.matmul(top, wide, top, wide)
+    # Products of 2^60: seven fit 63 bits, eight do not.
+    fmt_60 = Minifloat(5, 0)
+    tops = np.full((1, 8), fmt_60.sorted_codes[-1], np.uint8)
+    assert golden.matmul(tops[:, :7], fmt_60, tops[:, :7].T, fmt_60).tolist() == [[7 << 60]]
+    with pytest.raises(ValueError, match=rf"must be below 2\^63, not {1 << 63} \(K = 8\)"):
+        golden.matmul(tops, fmt_60, tops.T, fmt_60)
     assert golden.matmul(a[:, :0], fmt, w[:0], fmt).tolist() == [[0] * 4] * 2
 
 
