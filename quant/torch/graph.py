@@ -166,8 +166,8 @@ class _Chain:
         if not isinstance(last, ComputeStage):
             raise NetworkError(f"{name}: ReLU must follow a convolution or linear layer")
         last.relu = True
-        ceilings = [value for value in (last.ceiling, ceiling) if value is not None]
-        last.ceiling = min(ceilings, default=None)
+        if ceiling is not None:
+            last.ceiling = ceiling
 
     def _pool(self, name: str, kind: str, arguments: dict[str, Any], shape: Shape) -> None:
         if len(shape) != 4:

@@ -287,3 +287,11 @@ def test_a_reduction_beyond_the_array_is_refused_before_calibration() -> None:
         prepare(nn.Sequential(nn.Conv2d(6, 2, 3)), config, torch.zeros(1, 6, 4, 4))
         with pytest.raises(ConfigError, match=r"layers.0: a reduction of 63 is .* at most .*54"):
             prepare(nn.Sequential(nn.Conv2d(7, 2, 3)), config, torch.zeros(1, 7, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "order", [(nn.ReLU6(), nn.ReLU()), (nn.ReLU(), nn.MaxPool2d(2), nn.ReLU6())]
+)
+def test_the_ceiling_of_relu6_stays_beside_relu(order: tuple[nn.Module, ...]) -> None:
+    prepared = prepare(net(nn.Conv2d(2, 4, 1), *order), CONFIG, torch.ones(1, 2, 8, 8))
+    assert prepared.compute_stages[0].ceiling == 6
