@@ -52,8 +52,8 @@ def with_array(**changes: Any) -> QuantNetwork:
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    NETWORK.save(tmp_path / "net")
-    loaded = QuantNetwork.load(tmp_path / "net")
+    NETWORK.save(tmp_path / "new" / "net")
+    loaded = QuantNetwork.load(tmp_path / "new" / "net")
     for field in ("name", "config", "input", "input_shape"):
         assert getattr(loaded, field) == getattr(NETWORK, field)
     assert len(loaded.layers) == len(NETWORK.layers)
@@ -331,3 +331,10 @@ def test_fixed_point() -> None:
     assert (multiplier.tolist(), shift.tolist()) == ([3, 0], [63, 63])
     with pytest.raises(NetworkError, match=r"x: output units must be at least 1/65535 .*1/65536"):
         fixed_point([1.0, 65536.0], "x")
+
+
+def test_padding_of_half_a_kernel_and_outputs_of_one_pixel_are_allowed() -> None:
+    pool = MaxPool2d(name="p", kernel=(2, 4), stride=(2, 2), padding=(1, 2), input=IMAGE)
+    assert pool.output_shape((1, 1, 3)) == (1, 1, 3)
+    with pytest.raises(NetworkError, match=r"p: padding must be at most half of kernel \(2, 3\)"):
+        dataclasses.replace(pool, kernel=(2, 3))
