@@ -223,6 +223,7 @@ def cocotb_rate(array: ArrayConfig, job: Job, simulator: str, cycles: int) -> fl
             Path(directory),
             simulator=simulator,
             parameters=parameters,
+            optimise=True,
         )
         return float(done / json.loads(seconds.read_text()))
 

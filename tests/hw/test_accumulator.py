@@ -82,7 +82,7 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 
 @pytest.mark.parametrize("name", ARRAYS)
 def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(ARRAYS[name], "compiled", 50000, tmp_path, vectors)
+    run(ARRAYS[name], "compiled", 20000, tmp_path, vectors)
 
 
 @pytest.mark.cocotb

@@ -22,8 +22,8 @@ ARRAYS = {
     "4x3-W8A8-W4A4": array_config(4, 3, "W8A8 W4A4", "unsigned"),
     "3x4-W4A4-W2A2": array_config(3, 4, "W4A4 W2A2", "signed"),
     "8x8-W8A8-W4A4": array_config(8, 8, "W8A8 W4A4", "both"),
-    "6x5-all": array_config(6, 5, ALL_MODES, "both"),
-    "16x12-W4A4": array_config(16, 12, "W4A4", "both"),
+    "5x4-all": array_config(5, 4, ALL_MODES, "both"),
+    "12x9-W4A4": array_config(12, 9, "W4A4", "both"),
 }
 SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2"]
 COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4"]
