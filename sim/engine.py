@@ -221,26 +221,31 @@ class MatrixEngine:
             weights_valid=np.zeros(cycles, np.uint8),
             parameters_valid=np.zeros(cycles, np.uint8),
             parameters_lane=np.zeros(cycles, np.uint8),
-            parameters=np.zeros((cycles, 3, array.columns), np.int64),
             drain_valid=np.zeros(cycles, np.uint8),
             drain_address=np.zeros(cycles, np.uint32),
             drain_lane=np.zeros(cycles, np.uint8),
         )
-        channel_parameters = self._channel_parameters(mode, job.requantization)
         for group in schedule.groups:
             for step in group.passes:
                 self._stream(ports, job, first, group, step)
             lanes = np.arange(group.parameters, group.parameters + mode.lanes)
             ports.parameters_valid[lanes] = 1
             ports.parameters_lane[lanes] = np.arange(mode.lanes)
-            ports.parameters[lanes] = channel_parameters[group.n_tile]
             requests = slice(group.drain, group.drain + group.pixels * mode.lanes)
             ports.drain_valid[requests] = 1
             ports.drain_address[requests] = group.address + np.repeat(
                 np.arange(group.pixels), mode.lanes
             )
             ports.drain_lane[requests] = np.tile(np.arange(mode.lanes), group.pixels)
-        return self._set(ports, job, cycles)
+        stimulus = self._set(ports, job, cycles)
+        table = self._channel_parameters(mode, job.requantization)
+        starts = np.array([group.parameters for group in schedule.groups])
+        at = (starts[:, None] + np.arange(mode.lanes)).ravel()
+        parameters = table[[group.n_tile for group in schedule.groups]]
+        parameters = parameters.reshape(-1, 3, array.columns)
+        for row, (name, bits) in enumerate((("bias", 48), ("multiplier", 16), ("shift", 6))):
+            stimulus.set_lanes(f"parameters__{name}", parameters[:, row], bits, at)
+        return stimulus
 
     def _stream(self, ports: _Ports, job: _Job, first: int, group: Group, step: Pass) -> None:
         rows = slice(step.load, step.load + self.array.rows)
@@ -286,7 +291,7 @@ class MatrixEngine:
             "drain__format": _format_word(job.requantization),
         }
         for name, value in constant.items():
-            stimulus.set(name, np.full(cycles, int(value), np.uint32))
+            stimulus.set(name, int(value))
         stimulus.set("activations__valid", ports.activations_valid)
         stimulus.set_lanes("activations__word", ports.activations, 8)
         stimulus.set_lanes("activations__keep", ports.keep, self.array.max_channels)
@@ -296,8 +301,6 @@ class MatrixEngine:
         stimulus.set_lanes("weights__word", ports.weights.reshape(cycles, -1), 8)
         stimulus.set("parameters__valid", ports.parameters_valid)
         stimulus.set("parameters__lane", ports.parameters_lane)
-        for row, (name, bits) in enumerate((("bias", 48), ("multiplier", 16), ("shift", 6))):
-            stimulus.set_lanes(f"parameters__{name}", ports.parameters[:, row], bits)
         stimulus.set("drain__valid", ports.drain_valid)
         stimulus.set("drain__address", ports.drain_address)
         stimulus.set("drain__lane", ports.drain_lane)
@@ -355,7 +358,6 @@ class _Ports:
     weights_valid: NDArray[np.uint8]
     parameters_valid: NDArray[np.uint8]
     parameters_lane: NDArray[np.uint8]
-    parameters: NDArray[np.int64]
     drain_valid: NDArray[np.uint8]
     drain_address: NDArray[np.uint32]
     drain_lane: NDArray[np.uint8]

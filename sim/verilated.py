@@ -28,7 +28,7 @@ _ALL = slice(None)
 
 
 def _check_fits(name: str, values: npt.NDArray[Any], width: int) -> None:
-    if not values.size or width >= 64:
+    if not values.size or width >= 64 or values.dtype.itemsize * 8 <= width:
         return
     low, high = int(values.min()), int(values.max())
     if low < -(1 << (width - 1)) or high >= 1 << width:
@@ -39,6 +39,10 @@ def _check_fits(name: str, values: npt.NDArray[Any], width: int) -> None:
 def _pack(values: npt.NDArray[Any], lane_bits: int, words: int) -> Words:
     """Pack (rows, lanes) integers into (rows, words), lane 0 in the lowest bits."""
     rows, lanes = values.shape
+    if values.dtype.kind in "iu" and values.dtype.itemsize * 8 == lane_bits:
+        packed = np.zeros((rows, words * 4), dtype=np.uint8)
+        packed[:, : lanes * lane_bits // 8] = np.ascontiguousarray(values).view(np.uint8)
+        return packed.view(np.uint32)
     if lane_bits % 8 == 0:
         raw = np.ascontiguousarray(values.astype(np.int64)).view(np.uint8)
         packed = np.zeros((rows, words * 4), dtype=np.uint8)

@@ -124,6 +124,17 @@ def test_lanes_are_packed_from_the_lowest_bit(model, random, bits, signed):
     np.testing.assert_array_equal(lanes_back, values[:-1])
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f4"])
+def test_lanes_of_any_type_are_packed_alike(model, random, dtype):
+    bits = 8 * np.dtype(dtype).itemsize
+    signed = dtype[0] == "i"
+    values = random.integers(-(1 << (bits - 1)) * signed, 1 << 7, (50, 96 // bits))
+    stimulus, same = model.stimulus(50), model.stimulus(50)
+    stimulus.set_lanes("f", values, bits)
+    same.set_lanes("f", values.astype(dtype), bits)
+    np.testing.assert_array_equal(same.words, stimulus.words)
+
+
 def test_some_rows_may_be_set_alone(model):
     stimulus = model.stimulus(6)
     stimulus.set("b", 7)
