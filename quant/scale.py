@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq  # type: ignore[import-untyped]
+from scipy.optimize import brentq
 
 from dybit.quant.formats import ESB, DyBit, NumberFormat
 from dybit.quant.formats.base import checked_int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -57,7 +58,7 @@ class ActivationQuantizer(nn.Module):
         return fake_quantize(x, self.tensor.format, self.tensor.scale)
 
 
-class Stage(nn.Module):
+class Stage(nn.Module, ABC):
     """One layer of the chain.
 
     Members
@@ -72,9 +73,9 @@ class Stage(nn.Module):
         self.name = name
         self.quantizer: ActivationQuantizer | None = None
 
+    @abstractmethod
     def real(self, x: Tensor) -> Tensor:
         """Return the output in float, nothing rounded."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.real(x)
@@ -171,8 +172,9 @@ class ComputeStage(Stage):
         """Apply the activation function."""
         return y.clamp(0, self.ceiling) if self.relu else y
 
+    @abstractmethod
     def _sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the products' sums and the bias."""
 
 
 class ConvStage(ComputeStage):
