@@ -151,8 +151,10 @@ class MantissaMultiplier(wiring.Component):
         bits = (self._largest_product(mode) * mode.channels).bit_length() + 1
         lanes = []
         for lane in range(mode.lanes):
-            total = Signal(signed(bits), name=f"{mode.name}_sum_{lane}")
-            m.d.comb += total.eq(sum(self._term(m, mode, k, lane) for k in range(mode.channels)))
+            total = Signal(signed(bits), name=f"{mode.name}_sum_{lane}", reset_less=True)
+            # Products that need no shift are summed in the stage in which others are shifted.
+            domain = m.d.sync if self.has_shift and _is_narrow(mode) else m.d.comb
+            domain += total.eq(sum(self._term(m, mode, k, lane) for k in range(mode.channels)))
             lanes.append(total.as_unsigned())
         return extend_lanes(Cat(lanes), mode.lanes, bits, len(self.sums))
 
@@ -170,7 +172,7 @@ class MantissaMultiplier(wiring.Component):
         sign = Signal(name=f"{name}_sign", reset_less=True)
         m.d.sync += sign.eq(activation.sign ^ weight.sign)
 
-        if mode.activation_bits < 8 and mode.weight_bits < 8:
+        if _is_narrow(mode):
             table = ProductTable(
                 self._activation_integers(mode.activation_bits),
                 self._weight_integers(mode.weight_bits),
@@ -179,8 +181,6 @@ class MantissaMultiplier(wiring.Component):
             m.d.comb += [table.a.eq(activation.magnitude), table.b.eq(weight.magnitude)]
             magnitude = Signal.like(table.product, name=f"{name}_product", reset_less=True)
             m.d.sync += magnitude.eq(table.product)
-            if self.has_shift:
-                sign, magnitude = self._delayed(m, name, sign, magnitude)
         else:
             a_significand, a_exponent = self._split(
                 m, f"{name}_activation", activation, mode.activation_bits, self._activation_integers
@@ -199,17 +199,12 @@ class MantissaMultiplier(wiring.Component):
             shape = range(self._largest_product(mode) + 1)
             magnitude = Signal(shape, name=f"{name}_aligned", reset_less=True)
             m.d.sync += magnitude.eq(product << exponent)
-            (sign,) = self._delayed(m, name, sign)
+            aligned_sign = Signal(name=f"{name}_aligned_sign", reset_less=True)
+            m.d.sync += aligned_sign.eq(sign)
+            sign = aligned_sign
 
         # Two's complement by conditional inversion, the sign once more as the carry in.
         return (Cat(magnitude, Const(0, 1)) ^ sign.replicate(len(magnitude) + 1)).as_signed() + sign
-
-    def _delayed(self, m, name, *signals):
-        delayed = []
-        for i, signal in enumerate(signals):
-            delayed.append(Signal.like(signal, name=f"{name}_delayed_{i}", reset_less=True))
-            m.d.sync += delayed[i].eq(signal)
-        return delayed
 
     def _split(self, m, name, lane, bits, integers_of):
         """Return significand and exponent of a lane; a narrow lane is all significand."""
@@ -230,6 +225,11 @@ class MantissaMultiplier(wiring.Component):
     def _weight_integers(self, bits):
         limit = self.array.weight_exponent_limit if bits == 4 else bits
         return _integers(Signedness.SIGNED.magnitude_bits(bits), limit)
+
+
+def _is_narrow(mode):
+    """Return whether both operands of `mode` are codes of a product table."""
+    return mode.weight_bits < 8 and mode.activation_bits < 8
 
 
 def _integers(magnitude_bits, limit):
