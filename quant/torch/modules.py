@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ __all__ = [
 
 Pair = tuple[int, int]
 
+Rounding: TypeAlias = Callable[[Tensor, NumberFormat, float | Tensor], Tensor]
+
 
 class ActivationQuantizer(nn.Module):
     """Rounds one activation tensor; lets it pass before calibration.
@@ -44,18 +46,23 @@ class ActivationQuantizer(nn.Module):
         Of the layer that reads the tensor: its activation width is the tensor's.
     tensor : QuantTensor, optional
         Format and scale, once calibrated.
+    rounding : callable
+        `fake_quantize`, or what training puts in its place.
     """
+
+    rounding: Rounding
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
         self.settings: LayerConfig | None = None
         self.tensor: QuantTensor | None = None
+        self.rounding = fake_quantize
 
     def forward(self, x: Tensor) -> Tensor:
         if self.tensor is None:
             return x
-        return fake_quantize(x, self.tensor.format, self.tensor.scale)
+        return self.rounding(x, self.tensor.format, self.tensor.scale)
 
 
 class Stage(nn.Module, ABC):
@@ -100,10 +107,13 @@ class ComputeStage(Stage):
         float64, one for each output channel.
     correction : Tensor, optional
         float64, what calibration adds to the bias; all three once calibrated.
+    rounding : callable
+        Of the weight: `fake_quantize`, or what training puts in its place.
     """
 
     settings: LayerConfig
     source: ActivationQuantizer
+    rounding: Rounding
     weight_scale: Tensor | None
     correction: Tensor | None
 
@@ -116,6 +126,7 @@ class ComputeStage(Stage):
         self.relu = False
         self.ceiling: float | None = None
         self.weight_format: NumberFormat | None = None
+        self.rounding = fake_quantize
         self.register_buffer("weight_scale", None)
         self.register_buffer("correction", None)
 
@@ -164,7 +175,7 @@ class ComputeStage(Stage):
             scale = self.accumulator_scale()
             assert self.weight_format is not None
             assert self.weight_scale is not None
-            weight = fake_quantize(weight, self.weight_format, self.per_output(self.weight_scale))
+            weight = self.rounding(weight, self.weight_format, self.per_output(self.weight_scale))
             bias = bias + (self.integer_bias() * scale - bias).to(bias.dtype).detach()
         return self._sums(x, weight, bias)
 
