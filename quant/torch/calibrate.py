@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import LayerConfig
+from dybit.quant.format_rules import ArrayFormats, FormatRule
 from dybit.quant.formats import NumberFormat
-from dybit.quant.scale import best_exponent_limit, optimal_scale, squared_error
+from dybit.quant.scale import TOLERANCE, optimal_scale, squared_error
+from dybit.quant.scale_search import NEGLIGIBLE
 from dybit.quant.tensor import NetworkError, QuantTensor, fixed_point
-from dybit.quant.torch.modules import ActivationQuantizer, ComputeStage, PreparedModel, Stage
+from dybit.quant.torch.bias_correction import correct_biases
+from dybit.quant.torch.modules import ActivationQuantizer, ComputeStage, PreparedModel
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "snap"]
 
 SAMPLE = 1 << 16
 """Elements of each activation tensor that formats and scales are fitted to."""
@@ -30,14 +33,17 @@ def calibrate(
     prepared: PreparedModel,
     batches: Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]],
     progress: Callable[[], None] | None = None,
+    *,
+    formats: FormatRule | None = None,
+    least_bits: int = 2,
 ) -> PreparedModel:
     """Choose every format and scale of `prepared` and let it round from now on.
 
     Activations are unsigned where no element of the data is negative and the array is built for
     it. Scales minimise the squared error: of a uniform sample of each activation tensor, and of
-    each output channel's weights. So do exponent limits, at 8 bits where the config leaves them
-    open. Then biases take up the mean error of what rounding does before them. The outcome
-    depends on model, config and data alone.
+    each output channel's weights. So do formats, where there are several to choose from, as
+    exponent limits at 8 bits where the config leaves them open. Then biases take up the mean
+    error of what rounding does before them. The outcome depends on the arguments alone.
 
     Parameters
     ----------
@@ -47,6 +53,12 @@ def calibrate(
         Inputs, such as a DataLoader gives.
     progress : callable, optional
         Called after each batch.
+    formats : FormatRule, optional
+        The formats to choose from; by default those that the config's array decodes. Models with
+        others do not convert.
+    least_bits : int
+        Tensors that the config makes narrower are given this width, 2 to 8: training may lower
+        widths step by step.
 
     Returns
     -------
@@ -76,13 +88,14 @@ def calibrate(
                 progress()
     if not sum(map(len, kept)):
         raise NetworkError("batches must hold at least one input")
+    array = prepared.config.array
+    rule: FormatRule = ArrayFormats(array) if formats is None else formats
     for quantizer in prepared.quantizers:
-        _fit_activations(quantizer, samplers[quantizer.name], prepared.config.array)
+        _fit_activations(quantizer, samplers[quantizer.name], array, rule, least_bits)
     for compute in prepared.compute_stages:
-        _fit_weights(compute, prepared.config.array)
-        _snap(compute)
-    with torch.no_grad():
-        _correct_biases(prepared, torch.cat(kept))
+        _fit_weights(compute, rule, least_bits)
+        snap(compute)
+    correct_biases(prepared, torch.cat(kept))
     return prepared
 
 
@@ -99,7 +112,10 @@ class _Sampler:
     def add(self, x: Tensor) -> None:
         values = x.detach().float().cpu().numpy().reshape(-1)
         if not np.isfinite(values).all():
-            raise NetworkError(f"{self.name}: activations must be finite on the calibration data")
+            raise NetworkError(
+                f"{self.name}: activations must be finite on the calibration data; leave out the "
+                "inputs that hold or give NaN or infinities"
+            )
         self.minimum = min(self.minimum, float(values.min(initial=np.inf)))
         self.values = np.concatenate([self.values, values])
         self._keys = np.concatenate([self._keys, self._random.random(values.size)])
@@ -108,7 +124,13 @@ class _Sampler:
             self.values, self._keys = self.values[kept], self._keys[kept]
 
 
-def _fit_activations(quantizer: ActivationQuantizer, sampler: _Sampler, array: ArrayConfig) -> None:
+def _fit_activations(
+    quantizer: ActivationQuantizer,
+    sampler: _Sampler,
+    array: ArrayConfig,
+    rule: FormatRule,
+    least_bits: int,
+) -> None:
     settings = _settings(quantizer)
     signed = sampler.minimum < 0
     if signed and array.activations == "unsigned":
@@ -117,41 +139,52 @@ def _fit_activations(quantizer: ActivationQuantizer, sampler: _Sampler, array: A
             f"unsigned, not {sampler.minimum:.6g}"
         )
     signed = signed or array.activations == "signed"
-    bits, limit = settings.activation_bits, settings.activation_max_exponent_bits
-    fmt: NumberFormat = array.activation_format(bits, signed, limit)
-    if bits == 8 and limit is None:
-        fmt, scale = best_exponent_limit(sampler.values, bits, signed)
-    else:
-        scale = optimal_scale(sampler.values, fmt)
-    quantizer.tensor = QuantTensor(fmt, _float32(scale))
+    bits, limit = _width(
+        settings.activation_bits, settings.activation_max_exponent_bits, least_bits
+    )
+    candidates = rule.activations(bits, signed, limit)
+    scales = [optimal_scale(sampler.values, fmt) for fmt in candidates]
+    best = _best(candidates, scales, sampler.values)
+    quantizer.tensor = QuantTensor(candidates[best], _float32(scales[best]))
 
 
-def _fit_weights(stage: ComputeStage, array: ArrayConfig) -> None:
+def _fit_weights(stage: ComputeStage, rule: FormatRule, least_bits: int) -> None:
     weights = stage.weight.detach().cpu().numpy()
     if not np.isfinite(weights).all():
         raise NetworkError(f"{stage.name}: weights must be finite")
     if not bool(stage.bias.isfinite().all()):
         raise NetworkError(f"{stage.name}: bias must be finite")
-    bits, limit = stage.settings.weight_bits, stage.settings.weight_max_exponent_bits
-    widest = array.weight_format(bits, limit)
-    open_ = bits == 8 and limit is None
-    limits = range(widest.exponent_limit, 0, -1) if open_ else [widest.exponent_limit]
-
-    def fit(limit: int) -> tuple[float, NumberFormat, NDArray[np.float64]]:
-        fmt = array.weight_format(bits, limit)
-        scale = optimal_scale(weights, fmt, axis=0)
-        shape = (-1, *[1] * (weights.ndim - 1))
-        return squared_error(weights, fmt, scale.reshape(shape)), fmt, scale
-
-    # One limit for the whole tensor, by the error of all its channels.
-    _, fmt, scale = min((fit(limit) for limit in limits), key=lambda found: found[0])
-    stage.weight_format = fmt
+    settings = stage.settings
+    bits, limit = _width(settings.weight_bits, settings.weight_max_exponent_bits, least_bits)
+    candidates = rule.weights(bits, limit)
+    scales = [optimal_scale(weights, fmt, axis=0) for fmt in candidates]
+    # One format for the whole tensor, by the error of all its channels.
+    shape = (-1, *[1] * (weights.ndim - 1))
+    best = _best(candidates, [scale.reshape(shape) for scale in scales], weights)
+    stage.weight_format = candidates[best]
     stage.weight_scale = torch.tensor(
-        [_float32(s) for s in scale], dtype=torch.float64, device=stage.weight.device
+        [_float32(s) for s in scales[best]], dtype=torch.float64, device=stage.weight.device
     )
 
 
-def _snap(stage: ComputeStage) -> None:
+def _width(bits: int, limit: int | None, least: int) -> tuple[int, int | None]:
+    """Return width and exponent limit; a limit belongs to the config's own width."""
+    return (bits, limit) if bits >= least else (least, None)
+
+
+def _best(
+    candidates: Sequence[NumberFormat], scales: Sequence[ArrayLike], x: NDArray[np.float32]
+) -> int:
+    """Return which format has the least error; of several within the tolerance, the first."""
+    if len(candidates) == 1:
+        return 0
+    errors = [squared_error(x, fmt, s) for fmt, s in zip(candidates, scales, strict=True)]
+    negligible = NEGLIGIBLE * float(np.square(x, dtype=np.float64).sum())
+    tie = min(errors) * (1 + TOLERANCE) + negligible
+    return next(index for index, error in enumerate(errors) if error <= tie)
+
+
+def snap(stage: ComputeStage) -> None:
     """Move weight scales, by 2^-16 at most, to where multiplier and shift are exact.
 
     Model and network then differ by the rounding of float sums alone.
@@ -165,20 +198,6 @@ def _snap(stage: ComputeStage) -> None:
     # A ratio below the range of both has few bits of multiplier or none, and stays.
     factor = np.where(multiplier >> 15, exact / ratio, 1.0)
     stage.weight_scale = stage.weight_scale * torch.from_numpy(factor).to(stage.weight_scale)
-
-
-def _correct_biases(prepared: PreparedModel, inputs: Tensor) -> None:
-    """Let each bias make up for the mean error of its sums, given the rounding before them."""
-    expected, found = inputs, prepared.image(inputs)
-    for stage in prepared.stages:
-        if isinstance(stage, ComputeStage):
-            real = stage.sums(expected, rounded=False)
-            error = real - stage.sums(found, rounded=True)
-            axes = [0, *range(2, error.ndim)]
-            stage.correction = error.double().mean(axes)
-            expected, found = stage.activate(real), stage(found)
-        else:
-            expected, found = cast(Stage, stage).real(expected), stage(found)
 
 
 def _settings(quantizer: ActivationQuantizer) -> LayerConfig:
