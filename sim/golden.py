@@ -243,12 +243,11 @@ def requantize(
 @lru_cache(maxsize=64)
 def _thresholds(fmt: NumberFormat) -> Integers:
     """Return the least ``2 floor(2x) + sticky`` that rounds up to each value but the first."""
-    codes = fmt.sorted_codes
-    values = fmt.integers(codes)
+    values = fmt.integers(fmt.sorted_codes)
     if 2 * fmt.max_integer >= _SATURATED:
         raise ValueError(f"fmt must have integers below 2^59, not {fmt.max_integer} of {fmt.name}")
-    # Twice the midpoint is an integer T: at 2x = T exactly the even code wins.
-    thresholds: Integers = 2 * (values[:-1] + values[1:]) + (codes[1:] & 1)
+    # Twice the midpoint is an integer T: at 2x = T exactly the format's tie rule decides.
+    thresholds: Integers = 2 * (values[:-1] + values[1:]) + ~fmt.ties_up
     return thresholds
 
 

@@ -13,24 +13,33 @@ from dybit.quant.formats.base import NumberFormat
 from dybit.quant.formats.codec import RoundingTable
 from dybit.quant.formats.dybit import DyBit
 from dybit.quant.formats.esb import ESB
+from dybit.quant.formats.flint import Flint
 from dybit.quant.formats.integer import Integer
 from dybit.quant.formats.minifloat import Minifloat
+from dybit.quant.formats.normal_float import NormalFloat
+from dybit.quant.formats.posit import Posit
 from dybit.quant.formats.power_of_two import PowerOfTwo
+from dybit.quant.formats.sign_magnitude import SignMagnitude
 
 __all__ = [
     "ESB",
     "FAMILIES",
     "DyBit",
+    "Flint",
     "Integer",
     "Minifloat",
+    "NormalFloat",
     "NumberFormat",
+    "Posit",
     "PowerOfTwo",
     "RoundingTable",
+    "SignMagnitude",
     "format_from_dict",
 ]
 
 FAMILIES: dict[str, type[NumberFormat]] = {
-    family.FAMILY: family for family in (DyBit, ESB, Integer, Minifloat, PowerOfTwo)
+    family.FAMILY: family
+    for family in (DyBit, ESB, Flint, Integer, Minifloat, NormalFloat, Posit, PowerOfTwo)
 }
 """Format classes by the name `NumberFormat.to_dict` gives their family."""
 

@@ -1,14 +1,15 @@
-"""What every number format shares: a sign bit above monotone magnitude codes.
+"""What every number format shares: a finite set of values, and a code for each.
 
-A family states three things: how many bits it has, whether it is signed, and the integer of
-each magnitude code in units of a power of two. All else follows: values, decoding, and the one
-encoding rule of the project (nearest value, ties to the even code, saturation).
+A family states how many bits it has, which value each code stands for and, where there is one,
+the power of two of which all values are integer multiples. All else follows: decoding, integers,
+and the one encoding rule of the project (nearest value, ties to the even code, saturation).
 """
 
 from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ class NumberFormat(ABC):
     bits : int
         Width of a code.
     signed : bool
-        Whether the top bit of a code is a sign (1 = negative) rather than magnitude.
+        Whether there are negative values.
     """
 
     __slots__ = ()
@@ -51,21 +52,22 @@ class NumberFormat(ABC):
     @property
     @abstractmethod
     def unit(self) -> float:
-        """Largest power of two of which every value is an integer multiple."""
+        """Largest power of two of which every value is an integer multiple.
+
+        Raises
+        ------
+        ValueError
+            If there is none: the format has no integers.
+        """
 
     @abstractmethod
-    def _magnitude_integer(self, code: int) -> int:
-        """Return the value of magnitude code `code` over `unit`; strictly increasing in `code`."""
+    def _code_values(self) -> Iterable[float]:
+        """Return the value of every code in code order, NaN where a code is no number."""
 
     @property
-    def magnitude_bits(self) -> int:
-        """Bits of a code below the sign bit, if there is one."""
-        return self.bits - self.signed
-
-    @property
-    def magnitude_integers(self) -> NDArray[np.int64]:
-        """Magnitude over `unit` of every magnitude code, in code order (read-only)."""
-        return _tables(self).magnitudes
+    def has_grid(self) -> bool:
+        """Whether there are a `unit` and integers."""
+        return True
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -78,6 +80,11 @@ class NumberFormat(ABC):
         return _tables(self).sorted_codes
 
     @property
+    def ties_up(self) -> NDArray[np.bool]:
+        """Whether a tie between an entry of `values` and the next goes to the next (read-only)."""
+        return _tables(self).ties_up
+
+    @property
     def max(self) -> float:
         """Largest value."""
         return float(self.values[-1])
@@ -85,20 +92,20 @@ class NumberFormat(ABC):
     @property
     def max_integer(self) -> int:
         """Largest magnitude over `unit`."""
-        return int(self.magnitude_integers[-1])
+        return int(np.abs(_integers(self)).max())
 
     @property
     def has_zero(self) -> bool:
         """Whether 0 is a value."""
-        return int(self.magnitude_integers[0]) == 0
+        return bool((self.values == 0).any())
 
     def encode(self, x: ArrayLike) -> NDArray[np.uint8]:
         """Return the code of the value nearest to each element of `x`.
 
-        A tie goes to the even code; magnitudes beyond the largest, infinities included, saturate;
-        negative elements become 0 in an unsigned format; negative zero is never produced. On a
-        grid without zero, 0 becomes the smallest positive value. One rounding, in the precision
-        `x` has.
+        A tie goes to the even code, or to the smaller one where both are even or odd; magnitudes
+        beyond the largest, infinities included, saturate; negative elements become 0 in an
+        unsigned format; a second code of 0 is never produced. On a grid without zero, 0 becomes
+        the smallest positive value. One rounding, in the precision `x` has.
 
         Parameters
         ----------
@@ -117,7 +124,9 @@ class NumberFormat(ABC):
         ValueError
             If `x` contains NaN.
         """
-        return codec.encode(x, self.rounding_table)
+        if self.has_grid:
+            return codec.encode(x, self.rounding_table)
+        return codec.encode_by_comparison(x, self.thresholds, self.sorted_codes)
 
     def decode(self, codes: ArrayLike) -> NDArray[np.float64]:
         """Return the value of each code.
@@ -125,7 +134,7 @@ class NumberFormat(ABC):
         Parameters
         ----------
         codes : array_like of int
-            Codes of any shape and integer type. The code of negative zero decodes to 0.
+            Codes of any shape and integer type. A second code of 0 (negative zero) decodes to 0.
 
         Returns
         -------
@@ -137,20 +146,29 @@ class NumberFormat(ABC):
         TypeError
             If `codes` is not of an integer type.
         ValueError
-            If a code is negative or needs more than `bits` bits.
+            If a code is negative, needs more than `bits` bits or is no number (a posit's NaR).
         """
-        return codec.look_up(codes, _tables(self).decoded)
+        tables = _tables(self)
+        return codec.look_up(codes, tables.decoded, tables.unused)
 
     def integers(self, codes: ArrayLike) -> NDArray[np.int64]:
-        """Return the value of each code over `unit`, under the terms of `decode`."""
-        return codec.look_up(codes, _tables(self).integers)
+        """Return the value of each code over `unit`, under the terms of `decode` and `unit`."""
+        return codec.look_up(codes, _integers(self), _tables(self).unused)
 
     def rounding_table(self, dtype: np.typing.DTypeLike) -> RoundingTable:
-        """Return the table that encodes floats of `dtype` (float32 or float64) from their bits."""
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype must be float32 or float64, not {dtype}")
-        return _rounding_table(self, dtype)
+        """Return the table that encodes floats of `dtype` (float32 or float64) from their bits.
+
+        Only formats with a grid have one.
+        """
+        return _rounding_table(self, _checked_dtype(dtype))
+
+    def thresholds(self, dtype: np.typing.DTypeLike) -> NDArray[Any]:
+        """Return the largest float of `dtype` (float32 or float64) below each change of code.
+
+        With t the result, x becomes ``values[i]`` or more exactly where ``x > t[i - 1]``: every
+        format encodes by ``sorted_codes[(x[..., None] > t).sum(-1)]``, or by a search in `t`.
+        """
+        return _thresholds(self, _checked_dtype(dtype))
 
     def to_dict(self) -> dict[str, Any]:
         """Return family and parameters as plain values; `format_from_dict` is the inverse."""
@@ -163,35 +181,57 @@ class NumberFormat(ABC):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tables:
-    magnitudes: NDArray[np.int64]
-    integers: NDArray[np.int64]
     decoded: NDArray[np.float64]
+    unused: int | None  # the code that is no number
     values: NDArray[np.float64]
     sorted_codes: NDArray[np.uint8]
+    ties_up: NDArray[np.bool]
 
 
 @cache
 def _tables(fmt: NumberFormat) -> _Tables:
-    count = 1 << fmt.magnitude_bits
-    magnitudes = np.array([fmt._magnitude_integer(c) for c in range(count)], dtype=np.int64)
-    integers = np.concatenate([magnitudes, -magnitudes]) if fmt.signed else magnitudes
-    # The first of equal entries is the positive zero.
-    distinct, codes = np.unique(integers, return_index=True)
-    tables = _Tables(
-        magnitudes=magnitudes,
-        integers=integers,
-        decoded=integers.astype(np.float64) * fmt.unit,
-        values=distinct.astype(np.float64) * fmt.unit,
-        sorted_codes=codes.astype(np.uint8),
-    )
-    for name in tables.__slots__:
-        getattr(tables, name).setflags(write=False)
-    return tables
+    decoded = np.array(list(fmt._code_values()), dtype=np.float64) + 0.0  # no negative zero
+    numbers = np.flatnonzero(~np.isnan(decoded))
+    (unused,) = np.flatnonzero(np.isnan(decoded)).tolist() or (None,)
+    # Of codes of equal value the first is the one to produce.
+    values, places = np.unique(decoded[numbers], return_index=True)
+    codes = numbers[places]
+    lower, upper = codes[:-1], codes[1:]
+    ties_up = np.where((lower ^ upper) & 1, upper & 1 == 0, upper < lower)
+    for table in (decoded, values, sorted_codes := codes.astype(np.uint8), ties_up):
+        table.setflags(write=False)
+    return _Tables(decoded, unused, values, sorted_codes, ties_up)
+
+
+@cache
+def _integers(fmt: NumberFormat) -> NDArray[np.int64]:
+    # Exact: the unit is a power of two, and no format's integers need more than 53 bits.
+    integers = np.nan_to_num(_tables(fmt).decoded / fmt.unit).astype(np.int64)
+    integers.setflags(write=False)
+    return integers
 
 
 @cache
 def _rounding_table(fmt: NumberFormat, dtype: np.dtype[Any]) -> RoundingTable:
-    return codec.build_rounding_table(fmt.magnitude_integers, fmt.unit, fmt.signed, dtype)
+    integers = _integers(fmt)[fmt.sorted_codes]
+    return codec.build_rounding_table(integers, fmt.sorted_codes, fmt.ties_up, fmt.unit, dtype)
+
+
+@cache
+def _thresholds(fmt: NumberFormat, dtype: np.dtype[Any]) -> NDArray[Any]:
+    midpoints = (fmt.values[1:] + fmt.values[:-1]) / 2  # exact in float64
+    thresholds = midpoints.astype(dtype)
+    above = (thresholds > midpoints) | ((thresholds == midpoints) & fmt.ties_up)
+    thresholds[above] = np.nextafter(thresholds[above], dtype.type(-np.inf))
+    thresholds.setflags(write=False)
+    return thresholds
+
+
+def _checked_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
+    checked = np.dtype(dtype)
+    if checked not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, not {checked}")
+    return checked
 
 
 def checked_int(field: str, value: Any, low: int, high: int, where: str = "") -> int:

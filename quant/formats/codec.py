@@ -15,7 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["RoundingTable", "as_float", "build_rounding_table", "encode", "look_up"]
+__all__ = [
+    "RoundingTable",
+    "as_float",
+    "build_rounding_table",
+    "encode",
+    "encode_by_comparison",
+    "look_up",
+]
 
 CHUNK = 1 << 15
 """Elements in flight at once: temporaries stay in the second-level cache."""
@@ -62,28 +69,35 @@ class RoundingTable:
 
 
 def build_rounding_table(
-    magnitudes: NDArray[np.int64], unit: float, signed: bool, dtype: np.dtype[Any]
+    integers: NDArray[np.int64],
+    codes: NDArray[np.uint8],
+    ties_up: NDArray[np.bool],
+    unit: float,
+    dtype: np.dtype[Any],
 ) -> RoundingTable:
     """Return the rounding table of a format.
 
     Parameters
     ----------
-    magnitudes : ndarray of int64
-        Magnitude over `unit` of every magnitude code, strictly increasing, below 2**40.
+    integers : ndarray of int64
+        Every value over `unit`, strictly increasing, of a magnitude of at most 2**50.
+    codes : ndarray of uint8
+        Their codes.
+    ties_up : ndarray of bool
+        Whether a tie between an integer and the next goes to the next.
     unit : float
         A power of two.
-    signed : bool
-        Whether codes have a sign bit; without one, negative numbers get code 0.
     dtype : dtype
         float32 or float64.
     """
     info = np.finfo(dtype)
-    thresholds = magnitudes[:-1] + magnitudes[1:]  # in halves of the unit
-    kept = max(_significant_bits(int(t)) for t in thresholds) - 1
-    # Numbers at or below 2**low_exponent (halves) are all nearest to the first magnitude, numbers
-    # at or above 2**high_exponent to the last one.
-    low_exponent = int(thresholds[0]).bit_length() - 2
-    high_exponent = int(thresholds[-1]).bit_length()
+    thresholds = integers[:-1] + integers[1:]  # in halves of the unit
+    distances = np.unique(np.abs(thresholds[thresholds != 0]))
+    kept = max(_significant_bits(int(d)) for d in distances) - 1
+    # All numbers of one sign whose magnitude is at most 2**low_exponent (halves) have one code,
+    # and so have those from 2**high_exponent on.
+    low_exponent = int(distances[0]).bit_length() - 2
+    high_exponent = int(distances[-1]).bit_length()
 
     # Two entries a number of `kept` mantissa bits: the number, and what lies up to the next. In
     # units fine enough for the middle of that gap, everything is an integer.
@@ -92,17 +106,14 @@ def build_rounding_table(
     exponent, fraction = np.divmod(entries, 2 << kept)
     numbers = ((2 << kept) + fraction) << exponent
     bounds = thresholds << fine_bits
-    below = np.searchsorted(bounds, numbers, side="left")
-    tie = bounds[np.minimum(below, len(bounds) - 1)] == numbers
-    magnitude_codes = below + (tie & (below % 2 == 1))
-
     size = 1 << (len(entries) - 1).bit_length()
-    codes = np.zeros(2 * size, dtype=np.uint8)
-    codes[: len(entries)] = magnitude_codes
-    if signed:
-        negative_zero = (magnitude_codes == 0) & (magnitudes[0] == 0)
-        signs = np.where(negative_zero, 0, len(magnitudes))
-        codes[size : size + len(entries)] = magnitude_codes + signs
+    table = np.zeros((2, size), dtype=np.uint8)
+    for row, signed_numbers in zip(table, (numbers, -numbers), strict=True):
+        below = np.searchsorted(bounds, signed_numbers, side="left")
+        nearest = np.minimum(below, len(bounds) - 1)
+        tie = bounds[nearest] == signed_numbers
+        row[: len(entries)] = codes[below + (tie & ties_up[nearest])]
+    codes = table.reshape(-1)
     codes.setflags(write=False)
 
     shift = info.nmant - kept
@@ -160,8 +171,38 @@ def encode(x: ArrayLike, table_of: Callable[[Any], RoundingTable]) -> NDArray[np
     return out.reshape(array.shape)
 
 
-def look_up(codes: ArrayLike, table: NDArray[_Number]) -> NDArray[_Number]:
-    """Return ``table[codes]``, refusing codes that are not integers within the table."""
+def encode_by_comparison(
+    x: ArrayLike, thresholds_of: Callable[[Any], NDArray[Any]], codes: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Return the code of each element of `x`: ``codes[i]`` for one above i of the thresholds.
+
+    For formats of few values. Comparing with each threshold in turn is several times faster than
+    a binary search, whose branches no processor can foresee.
+    """
+    array = as_float(np.asarray(x))
+    thresholds = thresholds_of(array.dtype)
+    flat = array.reshape(-1)
+    out = np.empty(flat.size, dtype=np.uint8)
+    length = min(CHUNK, flat.size)
+    above, ranks = np.empty(length, dtype=np.bool), np.empty(length, dtype=np.uint8)
+    for start in range(0, flat.size, CHUNK):
+        chunk = flat[start : start + CHUNK]
+        one, rank = above[: chunk.size], ranks[: chunk.size]
+        np.isnan(chunk, out=one)
+        if one.any():
+            raise ValueError(f"x must not contain NaN{_place_of_nan(array)}")
+        rank[:] = 0
+        for threshold in thresholds:
+            np.greater(chunk, threshold, out=one)
+            np.add(rank, one.view(np.uint8), out=rank)
+        codes.take(rank, out=out[start : start + CHUNK], mode="clip")
+    return out.reshape(array.shape)
+
+
+def look_up(
+    codes: ArrayLike, table: NDArray[_Number], unused: int | None = None
+) -> NDArray[_Number]:
+    """Return ``table[codes]``, refusing codes that are not integers within the table, or unused."""
     array = np.asarray(codes)
     if array.dtype.kind not in "iu":
         if array.size or array.dtype.kind != "f":
@@ -174,6 +215,8 @@ def look_up(codes: ArrayLike, table: NDArray[_Number]) -> NDArray[_Number]:
     for extreme in (int(flat.max()), int(flat.min())):
         if not 0 <= extreme < len(table):
             raise ValueError(f"codes must be 0 to {len(table) - 1}, not {extreme}")
+    if unused is not None and (flat == unused).any():
+        raise ValueError(f"codes must be those of numbers, not {unused}")
     keys = np.empty(min(CHUNK, flat.size), dtype=np.intp)
     for start in range(0, flat.size, CHUNK):
         chunk = flat[start : start + CHUNK]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dybit.quant.formats.base import NumberFormat, checked_bool, checked_int
+from dybit.quant.formats.base import checked_bool, checked_int
+from dybit.quant.formats.sign_magnitude import SignMagnitude
 
 __all__ = ["DyBit"]
 
 
 @dataclass(frozen=True, slots=True)
-class DyBit(NumberFormat):
+class DyBit(SignMagnitude):
     """DyBit number of `bits` bits.
 
     A magnitude of N bits starts with i ones and a terminating zero, where m = N - i - 1 bits f are

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dybit.quant.formats.base import NumberFormat, checked_int
+from dybit.quant.formats.base import checked_int
+from dybit.quant.formats.sign_magnitude import SignMagnitude
 
 __all__ = ["ESB"]
 
@@ -13,7 +14,7 @@ MAX_EXPONENT_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ESB(NumberFormat):
+class ESB(SignMagnitude):
     """Signed number of `bits` bits, `k` of them a fraction and e = bits - 1 - k an exponent field.
 
     For e >= 2, field 0 holds ``j / 2**k`` and field n + 1 ``2**n (1 + j / 2**k)``. For e = 1 the

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dybit.quant.formats.base import NumberFormat, checked_bool, checked_int
+from dybit.quant.formats.base import checked_bool, checked_int
+from dybit.quant.formats.sign_magnitude import SignMagnitude
 
 __all__ = ["Integer"]
 
 
 @dataclass(frozen=True, slots=True)
-class Integer(NumberFormat):
+class Integer(SignMagnitude):
     """Sign-magnitude integer, symmetric about zero, or an unsigned one.
 
     Parameters

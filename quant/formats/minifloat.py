@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dybit.quant.formats.base import NumberFormat, checked_int
+from dybit.quant.formats.base import checked_int
+from dybit.quant.formats.sign_magnitude import SignMagnitude
 
 __all__ = ["Minifloat"]
 
@@ -14,7 +15,7 @@ MAX_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Minifloat(NumberFormat):
+class Minifloat(SignMagnitude):
     """Signed float: sign, exponent field, mantissa; subnormals at field 0; every code a number.
 
     The exponent bias is ``2**(exponent_bits-1) - 1``.

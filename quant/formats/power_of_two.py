@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dybit.quant.formats.base import NumberFormat, checked_bool, checked_int
+from dybit.quant.formats.base import checked_bool, checked_int
+from dybit.quant.formats.sign_magnitude import SignMagnitude
 
 __all__ = ["PowerOfTwo"]
 
@@ -13,7 +14,7 @@ MAX_MAGNITUDE_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class PowerOfTwo(NumberFormat):
+class PowerOfTwo(SignMagnitude):
     """Zero and powers of two: magnitude code j is 0 for j = 0, ``2**(j-1)`` otherwise.
 
     Parameters

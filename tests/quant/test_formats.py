@@ -6,8 +6,11 @@ import pytest
 from dybit.quant.formats import (
     ESB,
     DyBit,
+    Flint,
     Integer,
     Minifloat,
+    NormalFloat,
+    Posit,
     PowerOfTwo,
     format_from_dict,
 )
@@ -119,6 +122,107 @@ def test_signed_magnitudes(fmt, magnitudes):
     np.testing.assert_array_equal(fmt.values, sorted({s * v for v in magnitudes for s in (-1, 1)}))
 
 
+# ANT's table of 4-bit flint: 11xx, 101x, 1001 and 1000 are binades of ever less precision.
+FLINT4 = [0, 1, 2, 3, 4, 5, 6, 7, 64, 32, 16, 24, 8, 10, 12, 14]
+
+
+def test_unsigned_flint4_codes_in_order():
+    fmt = Flint(4, signed=False)
+    assert fmt.integers(np.arange(16)).tolist() == FLINT4
+    assert fmt.unit == 1 / 8
+    assert fmt.encode(np.array(FLINT4) / 8).tolist() == list(range(16))
+    assert Flint(5).integers(np.arange(16, 32)).tolist() == [-v for v in FLINT4]
+
+
+def test_flint_has_the_values_of_dybit():
+    for bits in range(2, 9):
+        for signed in (True, False):
+            fmt = Flint(bits, signed)
+            np.testing.assert_array_equal(fmt.values, DyBit(bits, signed).values)
+            assert fmt.unit == DyBit(bits, signed).unit
+
+
+@pytest.mark.parametrize(
+    ("fmt", "positive"),
+    [
+        (Posit(2, 2), [1]),
+        (Posit(3, 0), [0.5, 1, 2]),
+        (Posit(3, 1), [0.25, 1, 4]),
+        (Posit(4, 0), [0.25, 0.5, 0.75, 1, 1.5, 2, 4]),
+        (Posit(4, 1), [1 / 16, 1 / 4, 1 / 2, 1, 2, 4, 16]),
+        (Posit(4, 2), [1 / 256, 1 / 16, 1 / 4, 1, 4, 16, 256]),
+        (Posit(5, 1), [1 / 64, 1 / 16, 1 / 8, 1 / 4, 0.375, 0.5, 0.75, 1, 1.5, 2, 3, 4, 8, 16, 64]),
+    ],
+    ids=str,
+)
+def test_posits_are_twos_complements(fmt, positive):
+    half = 2 ** (fmt.bits - 1)
+    assert fmt.decode(np.arange(half)).tolist() == [0, *positive]
+    assert fmt.decode(np.arange(half + 1, 2 * half)).tolist() == [-v for v in positive[::-1]]
+    assert fmt.unit == positive[0]
+
+
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_not_a_real_is_refused(bits):
+    for read in (Posit(bits, 1).decode, Posit(bits, 1).integers):
+        with pytest.raises(
+            ValueError, match=rf"^codes must be those of numbers, not {2**bits // 2}$"
+        ):
+            read([0, 2**bits // 2])
+
+
+# QLoRA's appendix, and bitsandbytes, in float32.
+NF4 = [
+    -1.0,
+    -0.6961928009986877,
+    -0.5250730514526367,
+    -0.39491748809814453,
+    -0.28444138169288635,
+    -0.18477343022823334,
+    -0.09105003625154495,
+    0.0,
+    0.07958029955625534,
+    0.16093020141124725,
+    0.24611230194568634,
+    0.33791524171829224,
+    0.44070982933044434,
+    0.5626170039176941,
+    0.7229568362236023,
+    1.0,
+]
+# The 3-bit codebook of Intel's neural-compressor.
+NF3 = [-1.0, -0.5350227, -0.2469314, 0.0, 0.1833375, 0.3819940, 0.6229857, 1.0]
+
+
+@pytest.mark.parametrize(("bits", "published"), [(3, NF3), (4, NF4)])
+def test_normal_float_is_the_published_codebook(bits, published):
+    """Published values come from a float32 `linspace` and differ in the seventh digit."""
+    fmt = NormalFloat(bits)
+    values = fmt.decode(np.arange(2**bits))
+    np.testing.assert_allclose(values, published, rtol=0, atol=2.5e-7)
+    np.testing.assert_array_equal(fmt.values, values)
+    np.testing.assert_array_equal(fmt.values, fmt.values.astype(np.float32))
+    assert values[2 ** (bits - 1) - 1] == 0
+    assert fmt.has_zero
+
+
+def test_normal_float_has_no_integers():
+    fmt = NormalFloat()
+    assert not fmt.has_grid
+    for call in (
+        lambda: fmt.unit,
+        lambda: fmt.max_integer,
+        lambda: fmt.integers([1]),
+        lambda: fmt.rounding_table(np.float32),
+    ):
+        with pytest.raises(ValueError, match="no integers") as caught:
+            call()
+        assert str(caught.value) == (
+            "nf4 has no integers: its values are quantiles of the normal distribution; "
+            "integer arithmetic needs a format of another family"
+        )
+
+
 @pytest.mark.parametrize(
     ("fmt", "table"),
     [
@@ -203,10 +307,16 @@ def test_extremes(fmt, maximum, smallest):
             "bits must be 2 to 4 for an unsigned power of two, not 5",
         ),
         (lambda: PowerOfTwo(3, None), TypeError, "signed must be True or False, not None"),
+        (lambda: Flint(9), ValueError, "bits must be 2 to 8, not 9"),
+        (lambda: Flint(4, 0), TypeError, "signed must be True or False, not 0"),
+        (lambda: Posit(1, 0), ValueError, "bits must be 2 to 8, not 1"),
+        (lambda: Posit(8, 3), ValueError, "es must be 0 to 2, not 3"),
+        (lambda: NormalFloat(5), ValueError, "bits must be 2 to 4, not 5"),
         (
-            lambda: format_from_dict({"family": "posit", "bits": 8}),
+            lambda: format_from_dict({"family": "takum", "bits": 8}),
             ValueError,
-            "family must be one of dybit, esb, integer, minifloat, power_of_two, not 'posit'",
+            "family must be one of dybit, esb, flint, integer, minifloat, normal_float, posit, "
+            "power_of_two, not 'takum'",
         ),
         (
             lambda: format_from_dict({"family": "esb", "bits": 4, "fraction": 1}),
@@ -223,7 +333,17 @@ def test_refusals(make, error, message):
 
 @pytest.mark.parametrize(
     "fmt",
-    [DyBit(4), DyBit(8, False, 3), ESB(4, 2), Integer(5, False), Minifloat(4, 3), PowerOfTwo(4)],
+    [
+        DyBit(4),
+        DyBit(8, False, 3),
+        ESB(4, 2),
+        Flint(4, False),
+        Integer(5, False),
+        Minifloat(4, 3),
+        NormalFloat(4),
+        Posit(8, 2),
+        PowerOfTwo(4),
+    ],
     ids=str,
 )
 def test_dictionary_round_trip(fmt):
@@ -248,6 +368,6 @@ def test_formats_and_their_tables_are_immutable():
     fmt = DyBit(4)
     with pytest.raises(AttributeError):
         fmt.bits = 5
-    for table in (fmt.values, fmt.magnitude_integers, fmt.sorted_codes):
+    for table in (fmt.values, fmt.magnitude_integers, fmt.sorted_codes, fmt.ties_up):
         with pytest.raises(ValueError, match="read-only"):
             table[0] = 1

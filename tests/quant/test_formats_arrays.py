@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dybit.quant.formats import ESB, DyBit
+from dybit.quant.formats import ESB, DyBit, NormalFloat, Posit
 
 FMT = DyBit(4)
 
@@ -30,7 +30,7 @@ def test_shape_is_kept(x):
         assert (decoded == 1.5).all()
 
 
-@pytest.mark.parametrize("fmt", [FMT, ESB(4, 2)], ids=str)
+@pytest.mark.parametrize("fmt", [FMT, ESB(4, 2), NormalFloat(4)], ids=str)
 def test_memory_layout_does_not_matter(fmt):
     seed = 20
     print(f"seed {seed}")
@@ -45,7 +45,8 @@ def test_memory_layout_does_not_matter(fmt):
     decoded = fmt.decode(codes)
     np.testing.assert_array_equal(fmt.decode(codes.T).T, decoded)
     np.testing.assert_array_equal(fmt.decode(codes.astype(np.int64)), decoded)
-    np.testing.assert_array_equal(fmt.integers(codes) * fmt.unit, decoded)
+    if fmt.has_grid:
+        np.testing.assert_array_equal(fmt.integers(codes) * fmt.unit, decoded)
     place = np.abs(x[:, :500, None] - fmt.values).argmin(axis=-1)
     error = np.abs(x[:, :500] - fmt.values[place])
     np.testing.assert_array_equal(np.abs(x[:, :500] - decoded[:, :500]), error)
@@ -60,7 +61,9 @@ def test_input_is_left_alone():
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("fmt", [FMT, DyBit(4, signed=False), ESB(4, 2)], ids=str)
+@pytest.mark.parametrize(
+    "fmt", [FMT, DyBit(4, signed=False), ESB(4, 2), Posit(4, 1), NormalFloat(4)], ids=str
+)
 def test_nan_is_refused_with_its_place(fmt, sign, dtype):
     x = np.zeros((3, 40_000), dtype=dtype)
     x[2, 17] = np.copysign(np.nan, sign)
@@ -73,8 +76,9 @@ def test_nan_is_refused_with_its_place(fmt, sign, dtype):
 @pytest.mark.parametrize("pattern", [0x7F800001, 0xFF800001, 0x7FFFFFFF])
 def test_every_kind_of_nan_is_refused(pattern):
     x = np.array([pattern], dtype=np.uint32).view(np.float32)
-    with pytest.raises(ValueError, match="NaN"):
-        FMT.encode(x)
+    for fmt in (FMT, NormalFloat(4)):
+        with pytest.raises(ValueError, match="NaN"):
+            fmt.encode(x)
 
 
 def test_nan_scalar_is_refused():
@@ -118,7 +122,7 @@ def test_bad_codes_are_refused(method, codes, error, message):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("fmt", [FMT, DyBit(8, signed=False), ESB(4, 2)], ids=str)
+@pytest.mark.parametrize("fmt", [FMT, DyBit(8, signed=False), ESB(4, 2), Posit(8, 2)], ids=str)
 def test_rounding_table_works_as_documented(fmt, dtype):
     """The formula in `RoundingTable`, followed word by word in Python integers."""
     seed = 21
@@ -138,5 +142,6 @@ def test_rounding_table_works_as_documented(fmt, dtype):
 
 
 def test_rounding_table_of_another_type_is_refused():
-    with pytest.raises(TypeError, match=r"^dtype must be float32 or float64, not float16$"):
-        FMT.rounding_table(np.float16)
+    for table in (FMT.rounding_table, FMT.thresholds):
+        with pytest.raises(TypeError, match=r"^dtype must be float32 or float64, not float16$"):
+            table(np.float16)

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dybit.quant.formats import ESB, DyBit, Integer, Minifloat, PowerOfTwo
+from dybit.quant.formats import (
+    ESB,
+    DyBit,
+    Flint,
+    Integer,
+    Minifloat,
+    NormalFloat,
+    Posit,
+    PowerOfTwo,
+)
 
 DYBITS = [
     DyBit(bits, signed, limit)
@@ -24,7 +33,10 @@ FORMATS = [
     *(Minifloat(e, m) for e in range(1, 6) for m in range(8 - e)),
     *(PowerOfTwo(bits, True) for bits in range(2, 6)),
     *(PowerOfTwo(bits, False) for bits in range(2, 5)),
+    *(Flint(bits, signed) for bits in range(2, 9) for signed in (True, False)),
+    *(Posit(bits, es) for bits in range(2, 9) for es in range(3)),
 ]
+CODEBOOKS = [NormalFloat(bits) for bits in range(2, 5)]
 
 
 def magnitude(fmt, code):
@@ -61,11 +73,42 @@ def magnitude(fmt, code):
             return Fraction(code)
         case PowerOfTwo():
             return Fraction(2 ** (code - 1)) if code else Fraction(0)
+        case Flint():
+            n = fmt.bits - 1 if fmt.signed else fmt.bits
+            text = format(code, f"0{n}b")
+            if text[0] == "0":
+                return Fraction(code, 2 ** (n - 1))
+            fraction = text[1:].lstrip("0")[1:]
+            i = n - 1 - len(fraction) if "1" in text[1:] else n
+            f = int(fraction, 2) if fraction else 0
+            return 2 ** (i - 1) * (1 + Fraction(f, 2 ** len(fraction)))
+
+
+def posit(fmt, code):
+    """Return the value of a posit's code, from the formula with the sign in two's complement."""
+    n, es = fmt.bits, fmt.es
+    if code >= 2 ** (n - 1):
+        return -posit(fmt, 2**n - code)
+    if code == 0:
+        return Fraction(0)
+    text = format(code, f"0{n - 1}b")
+    run = len(text) - len(text.lstrip(text[0]))
+    k = run - 1 if text[0] == "1" else -run
+    tail = text[run + 1 :] + "0" * (es + 1)  # at least the exponent and one bit of fraction
+    exponent, fraction = int("0" + tail[:es], 2), tail[es:]
+    return Fraction(2) ** (k * 2**es + exponent) * (
+        1 + Fraction(int(fraction, 2), 2 ** len(fraction))
+    )
 
 
 @cache
 def table(fmt):
-    """Return {code: value}, negative zero included."""
+    """Return {code: value}, negative zero included, NaR left out."""
+    if isinstance(fmt, Posit):
+        codes = [code for code in range(2**fmt.bits) if code != 2 ** (fmt.bits - 1)]
+        return {code: posit(fmt, code) for code in codes}
+    if isinstance(fmt, NormalFloat):
+        return {code: Fraction(value) for code, value in enumerate(fmt.values.tolist())}
     if not fmt.signed:
         return {code: magnitude(fmt, code) for code in range(2**fmt.bits)}
     half = 2 ** (fmt.bits - 1)
@@ -77,20 +120,22 @@ SCALE = 2**1100  # makes an integer of every finite float and every value
 
 @cache
 def candidates(fmt):
-    entries = [(code, int(value * SCALE)) for code, value in table(fmt).items()]
-    return [(code, v) for code, v in entries if v or code == 0]
+    entries = {}
+    for code, value in table(fmt).items():
+        entries.setdefault(int(value * SCALE), code)  # negative zero comes second
+    return [(code, value) for value, code in entries.items()]
 
 
 def nearest(fmt, x):
-    """Return the code of finite `x`: nearest, then even, then positive."""
+    """Return the code of finite `x`: nearest, then even, then smaller."""
     exact = int(Fraction(x) * SCALE)
     return min((abs(exact - value), code % 2, code) for code, value in candidates(fmt))[2]
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
 def test_every_code_decodes_by_definition(fmt):
-    codes = np.arange(2**fmt.bits)
     expected = table(fmt)
+    codes = np.array(list(expected))
     decoded = fmt.decode(codes)
     assert decoded.dtype == np.float64
     assert [Fraction(v) for v in decoded.tolist()] == list(expected.values())
@@ -113,21 +158,26 @@ def test_every_code_decodes_by_definition(fmt):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+@pytest.mark.parametrize("fmt", [*FORMATS, *CODEBOOKS], ids=str)
 def test_values_midpoints_and_their_neighbours(fmt, dtype):
     values = fmt.values
     exact = np.concatenate([values, (values[1:] + values[:-1]) / 2, [2 * fmt.max, -2 * fmt.max, 0]])
     points = exact.astype(dtype)
-    assert (points == exact).all()
+    assert (points == exact).all() or (dtype == np.float32 and not fmt.has_grid)
     points = np.concatenate(
         [points, np.nextafter(points, dtype(np.inf)), np.nextafter(points, dtype(-np.inf))]
     )
     codes = fmt.encode(points)
     assert codes.dtype == np.uint8
     assert codes.tolist() == [nearest(fmt, x) for x in points.tolist()]
+    # The thresholds say the same to whoever encodes by comparing.
+    thresholds = fmt.thresholds(dtype)
+    assert thresholds.dtype == dtype
+    ranks = (points[:, None] > thresholds).sum(axis=1)
+    np.testing.assert_array_equal(fmt.sorted_codes[ranks], codes)
 
 
-@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+@pytest.mark.parametrize("fmt", [*FORMATS, *CODEBOOKS], ids=str)
 def test_every_float16(fmt):
     x = np.arange(2**16, dtype=np.uint16).view(np.float16)
     x = x[~np.isnan(x)]
@@ -147,12 +197,12 @@ def finite(width):
     return st.floats(width=width, allow_nan=False, allow_infinity=False)
 
 
-@given(fmt=st.sampled_from(FORMATS), x=finite(64))
+@given(fmt=st.sampled_from([*FORMATS, *CODEBOOKS]), x=finite(64))
 def test_any_double(fmt, x):
     assert fmt.encode(x) == nearest(fmt, x)
 
 
-@given(fmt=st.sampled_from(FORMATS), x=finite(32))
+@given(fmt=st.sampled_from([*FORMATS, *CODEBOOKS]), x=finite(32))
 def test_any_single(fmt, x):
     assert fmt.encode(np.float32(x)) == nearest(fmt, x)
 
