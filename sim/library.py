@@ -6,7 +6,6 @@ place whole: neither an interrupted nor a concurrent build can leave a half-writ
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dybit.quant.cache import cache_directory
 from dybit.sim.player import player_source
 from dybit.sim.toolchain import (
     run_tool,
@@ -25,7 +25,7 @@ from dybit.sim.toolchain import (
     verilator_include,
 )
 
-__all__ = ["build_library", "cache_directory"]
+__all__ = ["build_library"]
 
 # Modules are inlined, the default: shared (-fno-inline), elements of all seven modes compiled 1.7
 # times as long and ran half as fast. Functions are split so that the compiler can work on many.
@@ -43,22 +43,6 @@ _FAST = "-O1"  # as fast as -O3 within the noise, in half the time
 _SLOW = "-O0"
 _FEW_SOURCES = 8
 _NO_HEADERS: Mapping[str, Path] = MappingProxyType({})
-
-
-def cache_directory() -> Path:
-    """Return where libraries are kept.
-
-    That is DYBIT_CACHE if set, else build/cache/verilated of the checkout, else the user's
-    cache folder.
-    """
-    value = os.environ.get("DYBIT_CACHE")
-    if value:
-        return Path(value)
-    root = Path(__file__).parents[1]
-    if (root / "pyproject.toml").exists():
-        return root / "build" / "cache" / "verilated"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "dybit" / "verilated"
 
 
 def _digest(*parts: object) -> str:
@@ -147,7 +131,7 @@ def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool
     environment = verilator_environment()
     include = verilator_include()
     compiler = Path(shutil.which(_COMPILER) or _COMPILER)
-    cache = cache_directory()
+    cache = cache_directory("verilated")
     source = player_source(manifest)
     includes = (f"-I{include}", f"-I{include / 'vltstd'}")
     traced = (f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -10,10 +9,9 @@ import torch
 from torch import Tensor
 
 from dybit.quant.formats import NumberFormat
+from dybit.quant.torch.rounding import COMPUTE, mask_gradient, round_scaled
 
 __all__ = ["fake_quantize"]
-
-_INTEGER = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 def fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tensor:
@@ -39,7 +37,7 @@ def fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tensor
     ValueError
         If `x` contains NaN, or the scale does not fit.
     """
-    if not isinstance(x, Tensor) or x.dtype not in _COMPUTE:
+    if not isinstance(x, Tensor) or x.dtype not in COMPUTE:
         kind = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be a tensor of float16, bfloat16, float32 or float64, not {kind}")
     factor = _checked_scale(x, scale)
@@ -47,53 +45,34 @@ def fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tensor
     return result
 
 
-_COMPUTE = {
-    torch.float16: torch.float32,
-    torch.bfloat16: torch.float32,
-    torch.float32: torch.float32,
-    torch.float64: torch.float64,
-}
-
-
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, fmt: NumberFormat, scale: Tensor) -> Tensor:
-        # Through x's own dtype: that is the y whose code counts.
-        y = (x.to(scale.dtype) / scale).to(x.dtype).to(scale.dtype)
-        if y.isnan().any():
-            raise ValueError("x must not contain NaN")
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((y >= float(fmt.values[0])) & (y <= fmt.max))
-        values = _values(fmt, y.dtype, y.device)
-        rounded = values.index_select(0, _keys(y, fmt).view(-1)).view(y.shape)
-        return rounded.mul_(scale).to(x.dtype)
+        ctx.save_for_backward(x, scale)
+        ctx.format = fmt
+        return round_scaled(x, fmt, scale)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None, None
+        x, scale = ctx.saved_tensors
+        passed: Tensor = _Passed.apply(grad, x, ctx.format, scale)  # type: ignore[no-untyped-call]
+        return passed, None, None
 
 
-def _keys(y: Tensor, fmt: NumberFormat) -> Tensor:
-    """Return the place of each element in the rounding table, as `RoundingTable` defines it."""
-    table = fmt.rounding_table(_numpy_dtype(y.dtype))
-    magnitude = y.contiguous().view(_INTEGER[y.dtype]).bitwise_and(table.magnitude_mask)
-    magnitude.clamp_(table.low, table.high)
-    keys = magnitude >> table.shift
-    keys += magnitude.add_(table.sticky_mask).bitwise_right_shift_(table.shift)
-    keys -= table.offset
-    return keys.add_(y < 0, alpha=table.size)
+class _Passed(torch.autograd.Function):
+    """The gradient that passes: linear, and so its own derivative."""
 
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, x: Tensor, fmt: NumberFormat, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        ctx.format = fmt
+        return mask_gradient(grad, x, fmt, scale)
 
-@lru_cache(maxsize=256)
-def _values(fmt: NumberFormat, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the value at each place of the rounding table."""
-    codes = fmt.rounding_table(_numpy_dtype(dtype)).codes
-    return torch.from_numpy(fmt.decode(codes)).to(device, dtype)
-
-
-def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
-    return np.dtype(np.float32 if dtype == torch.float32 else np.float64)
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        x, scale = ctx.saved_tensors
+        passed: Tensor = _Passed.apply(grad, x, ctx.format, scale)  # type: ignore[no-untyped-call]
+        return passed, None, None, None
 
 
 def _checked_scale(x: Tensor, scale: float | Tensor) -> Tensor:
@@ -112,7 +91,7 @@ def _checked_scale(x: Tensor, scale: float | Tensor) -> Tensor:
     else:
         raise TypeError(f"scale must be a float or a tensor of floats, not {scale!r}")
     # A float64 may be 0 or infinite in the dtype computed in.
-    factor = factor.to(x.device, _COMPUTE[x.dtype])
+    factor = factor.to(x.device, COMPUTE[x.dtype])
     if not bool(((factor > 0) & factor.isfinite()).all()):
         raise ValueError(f"scale must be positive and finite in {factor.dtype}, not {given}")
     return factor

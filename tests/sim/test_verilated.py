@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dybit.quant.cache import cache_directory
 from dybit.sim import library
 from dybit.sim.library import build_library
 from dybit.sim.player import player_ports
@@ -250,7 +251,7 @@ def test_a_half_written_design_is_refused(tmp_path):
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """An empty cache, but for the runtime library, which takes seconds to compile."""
-    shared, own = library.cache_directory(), tmp_path / "cache"
+    shared, own = cache_directory("verilated"), tmp_path / "cache"
     own.mkdir()
     for runtime in shared.glob("runtime-*"):
         (own / runtime.name).symlink_to(runtime, target_is_directory=True)
