@@ -22,29 +22,40 @@ from safetensors import SafetensorError
 from dybit.quant import network_tables as tables
 from dybit.quant.config import QuantConfig
 from dybit.quant.formats import DyBit
+from dybit.quant.layer import Shape
 from dybit.quant.layers import (
+    INPUT,
+    Add,
     AvgPool2d,
     ComputeLayer,
+    Concat,
     Conv2d,
-    Flatten,
+    Float,
     Layer,
     Linear,
+    MatMul,
     MaxPool2d,
     NetworkError,
     QuantTensor,
+    View,
 )
 
 __all__ = [
+    "INPUT",
+    "Add",
     "AvgPool2d",
     "ComputeLayer",
+    "Concat",
     "Conv2d",
-    "Flatten",
+    "Float",
     "Layer",
     "Linear",
+    "MatMul",
     "MaxPool2d",
     "NetworkError",
     "QuantNetwork",
     "QuantTensor",
+    "View",
 ]
 
 STRUCTURE = "network.toml"
@@ -53,7 +64,7 @@ ARRAYS = "network.safetensors"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantNetwork:
-    """A chain of layers, checked as a whole.
+    """A graph of layers, checked as a whole.
 
     Parameters
     ----------
@@ -63,10 +74,10 @@ class QuantNetwork:
     input : QuantTensor
         How images become codes.
     input_shape : tuple of int
-        (H, W, C), or (inputs,) where the first layer is linear.
+        (H, W, C), or whatever the first layers read.
     layers : tuple of Layer
-        In order; each reads what the one before it writes. Only the last may, and must, give
-        raw accumulators.
+        In an order in which each reads the input or what a layer before it makes. All outputs
+        but the last are read; the last is real numbers, raw accumulators or a float layer's.
 
     Raises
     ------
@@ -85,31 +96,55 @@ class QuantNetwork:
     def __post_init__(self) -> None:
         if not self.layers:
             raise NetworkError(f"layers of {self.name} must not be empty")
-        names = [layer.name for layer in self.layers]
-        for name in names:
-            if names.count(name) > 1:
-                raise NetworkError(f"layer names must differ, but {name} is used twice")
-        tensor: QuantTensor | None = self.input
+        tensors: dict[str, QuantTensor | None] = {INPUT: self.input}
+        unread = {INPUT}
         for layer in self.layers:
-            if tensor is None:
-                raise NetworkError(f"{layer.name}: input must be codes, not raw accumulators")
-            if layer.input != tensor:
-                raise NetworkError(
-                    f"{layer.name}: input must be {_text(tensor)}, what the layer before it "
-                    f"gives, not {_text(layer.input)}"
-                )
-            tensor = layer.output
-        if tensor is not None:
-            raise NetworkError(f"{names[-1]}: output of the last layer must be raw accumulators")
+            if layer.name in tensors:
+                raise NetworkError(f"layer names must differ, but {layer.name} is used twice")
+            for name in layer.inputs:
+                if name not in tensors:
+                    raise layer.error(f"inputs must be made by layers before it, not {name!r}")
+            if layer.reads is not None:
+                self._fit(layer, layer.reads, tensors)
+            unread -= set(layer.inputs)
+            unread.add(layer.name)
+            tensors[layer.name] = layer.makes
+        last = self.layers[-1]
+        for name in [name for name in tensors if name in unread and name != last.name]:
+            raise NetworkError(f"{name}: output must be read by a layer")
+        if last.makes is not None:
+            raise last.error("output of the last layer must be real numbers, not codes")
         for _ in self.shapes():
             pass
-        for layer in self.compute_layers:
-            self._check(layer)
+        for layer in self.layers:
+            if isinstance(layer, ComputeLayer):
+                self._check(layer)
+            self._check_output(layer)
+
+    @staticmethod
+    def _fit(
+        layer: Layer,
+        reads: tuple[QuantTensor | None, ...],
+        tensors: dict[str, QuantTensor | None],
+    ) -> None:
+        if len(reads) != len(layer.inputs):
+            raise layer.error(f"inputs must be {len(reads)} names, not {len(layer.inputs)}")
+        for name, read in zip(layer.inputs, reads, strict=True):
+            made = tensors[name]
+            if made != read:
+                raise layer.error(
+                    f"input must be {_text(made)}, what {name} gives, not {_text(read)}"
+                )
 
     @property
     def compute_layers(self) -> tuple[Conv2d | Linear, ...]:
         """The layers that run on the array."""
         return tuple(layer for layer in self.layers if isinstance(layer, Conv2d | Linear))
+
+    @property
+    def float_layers(self) -> tuple[Float, ...]:
+        """The layers that stay in floating point."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Float))
 
     def layer(self, name: str) -> Layer:
         """Return the layer called `name`."""
@@ -119,13 +154,13 @@ class QuantNetwork:
         known = ", ".join(layer.name for layer in self.layers)
         raise NetworkError(f"layer must be one of {known}, not {name!r}")
 
-    def shapes(self) -> Iterator[tuple[Layer, tuple[int, ...], tuple[int, ...]]]:
-        """Yield each layer with the shapes, without the batch, of its input and output."""
-        shape = self.input_shape
+    def shapes(self) -> Iterator[tuple[Layer, tuple[Shape, ...], Shape]]:
+        """Yield each layer with the shapes, without the batch, of its inputs and output."""
+        known = {INPUT: self.input_shape}
         for layer in self.layers:
-            output = layer.output_shape(shape)
-            yield layer, shape, output
-            shape = output
+            shapes = tuple(known[name] for name in layer.inputs)
+            known[layer.name] = layer.output_shape(*shapes)
+            yield layer, shapes, known[layer.name]
 
     def save(self, directory: str | Path) -> None:
         """Write the network to `directory`, each file in one step, the structure last."""
@@ -133,9 +168,9 @@ class QuantNetwork:
         folder.mkdir(parents=True, exist_ok=True)
         arrays = safetensors.numpy.save(
             {
-                f"{layer.name}.{name}": np.ascontiguousarray(getattr(layer, name))
-                for layer in self.compute_layers
-                for name in tables.ARRAYS
+                f"{layer.name}.{name}": np.ascontiguousarray(array)
+                for layer in self.layers
+                for name, array in tables.layer_arrays(layer).items()
             }
         )
         structure = {
@@ -157,7 +192,7 @@ class QuantNetwork:
         Raises
         ------
         NetworkError
-            If a file is missing or damaged, or they are not of one save.
+            If a file is missing, damaged or of another version, or they are not of one save.
         ConfigError
             As on construction.
         """
@@ -166,6 +201,7 @@ class QuantNetwork:
             structure = tomllib.loads(_read(path).decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise NetworkError(f"{path}: not TOML: {error}") from None
+        tables.check_version(structure, str(path))
         content = _read(path.with_name(ARRAYS))
         if structure.get("arrays") != hashlib.sha256(content).hexdigest():
             raise NetworkError(f"{path}: arrays must be the SHA-256 of {ARRAYS}; save again")
@@ -180,7 +216,7 @@ class QuantNetwork:
         except NetworkError as error:
             raise NetworkError(f"{path}: {error}") from None
 
-    def _check(self, layer: Conv2d | Linear) -> None:
+    def _check(self, layer: ComputeLayer) -> None:
         array, wanted = self.config.array, self.config.layer(layer.name)
         weights, activations = layer.weight_format, layer.input.format
         for operand, fmt, bits in (
@@ -206,14 +242,6 @@ class QuantNetwork:
                 f"{layer.name}: activations must be {array.activations}, as the array is built, "
                 f"not {activations}"
             )
-        if layer.output is not None:
-            fmt = layer.output.format
-            if not isinstance(fmt, DyBit) or fmt.bits not in array.activation_widths:
-                widths = " or ".join(map(str, array.activation_widths))
-                raise NetworkError(
-                    f"{layer.name}: output must be DyBit of {widths} bits, as the array is built, "
-                    f"not {fmt}"
-                )
         array.check_layer(
             layer.name,
             layer.mode,
@@ -223,9 +251,19 @@ class QuantNetwork:
             max(-int(layer.bias.min()), int(layer.bias.max())),
         )
 
+    def _check_output(self, layer: Layer) -> None:
+        if layer.makes is None:
+            return
+        fmt, built = layer.makes.format, self.config.array.activation_widths
+        if not isinstance(fmt, DyBit) or fmt.bits not in built:
+            widths = " or ".join(map(str, built))
+            raise layer.error(
+                f"output must be DyBit of {widths} bits, as the array is built, not {fmt}"
+            )
 
-def _text(tensor: QuantTensor) -> str:
-    return f"{tensor.format} x {tensor.scale:.6g}"
+
+def _text(tensor: QuantTensor | None) -> str:
+    return "real numbers" if tensor is None else f"{tensor.format} x {tensor.scale:.6g}"
 
 
 def _read(path: Path) -> bytes:

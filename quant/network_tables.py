@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
+from dybit.quant.code_layers import Passing
 from dybit.quant.formats import format_from_dict
 from dybit.quant.layers import (
-    AvgPool2d,
+    INPUT,
+    KINDS,
+    Add,
     ComputeLayer,
-    Conv2d,
-    Flatten,
+    Float,
     Layer,
-    Linear,
-    MaxPool2d,
+    MatMul,
     NetworkError,
     QuantTensor,
 )
 
-__all__ = ["ARRAYS", "VERSION", "layer_table", "parse", "tensor_table"]
+__all__ = ["VERSION", "check_version", "layer_arrays", "layer_table", "parse", "tensor_table"]
 
-VERSION = 1
+VERSION = 2
 """Version of the file format."""
 
-ARRAYS = ("weights", "weight_scale", "bias", "multiplier", "shift")
-"""Arrays of a compute layer, kept beside the tables."""
-
-_KINDS: dict[str, type[Layer]] = {
-    "conv2d": Conv2d,
-    "linear": Linear,
-    "max_pool2d": MaxPool2d,
-    "avg_pool2d": AvgPool2d,
-    "flatten": Flatten,
-}
-_PAIRS = ("kernel", "stride", "padding")
+_ARRAYS = ("weights", "weight_scale", "bias", "multiplier", "shift")
 
 
 def tensor_table(tensor: QuantTensor) -> dict[str, Any]:
@@ -45,21 +36,34 @@ def tensor_table(tensor: QuantTensor) -> dict[str, Any]:
 
 
 def layer_table(layer: Layer) -> dict[str, Any]:
-    """Return all of a layer but its arrays and its input, which the layer before it states."""
-    kind = next(kind for kind, cls in _KINDS.items() if type(layer) is cls)
-    table: dict[str, Any] = {"kind": kind, "name": layer.name}
-    known = {field.name for field in dataclasses.fields(layer)}
-    for pair in _PAIRS:
-        if pair in known:
-            table[pair] = list(getattr(layer, pair))
+    """Return all of a layer but its arrays and how it reads its inputs, which others state."""
+    kind = next(kind for kind, cls in KINDS.items() if type(layer) is cls)
+    values = {name: getattr(layer, name) for name in _stored(type(layer))}
+    table = {name: _FIELDS[name][0](v) for name, v in values.items() if v is not None}
+    return {"kind": kind, **table}
+
+
+def layer_arrays(layer: Layer) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a layer, which are kept beside the tables."""
     if isinstance(layer, ComputeLayer):
-        table["relu"] = layer.relu
-        if layer.max_code is not None:
-            table["max_code"] = layer.max_code
-        table["weight_format"] = layer.weight_format.to_dict()
-    if isinstance(layer, ComputeLayer | AvgPool2d) and layer.output is not None:
-        table["output"] = tensor_table(layer.output)
-    return table
+        return {name: getattr(layer, name) for name in _ARRAYS}
+    return dict(layer.arrays) if isinstance(layer, Float) else {}
+
+
+def check_version(structure: Mapping[str, Any], path: str) -> None:
+    """Refuse a file of another version, naming it, before anything else of it is looked at."""
+    version = structure.get("version")
+    if type(version) is not int:
+        raise NetworkError(f"{path}: version must be {VERSION}, not {version!r}")
+    if version > VERSION:
+        raise NetworkError(
+            f"{path}: version must be at most {VERSION}, not {version}: a newer dybit wrote it"
+        )
+    if version < VERSION:
+        raise NetworkError(
+            f"{path}: version must be {VERSION}, not {version}: an older dybit wrote it; "
+            "quantise again"
+        )
 
 
 def parse(
@@ -73,27 +77,26 @@ def parse(
         On anything missing, of the wrong type or left over, naming it.
     """
     table = _Table("network", structure)
-    version = table.take("version", int)
-    if version != VERSION:
-        raise NetworkError(f"version must be {VERSION}, not {version}")
-    name, _ = table.take("name", str), table.take("arrays", str)
+    for name, kind in (("version", int), ("arrays", str), ("config", dict)):
+        table.take(name, kind)
+    network = table.take("name", str)
     shape = tuple(table.take("input_shape", list))
     if not shape or any(type(extent) is not int or extent < 1 for extent in shape):
         raise NetworkError(f"input_shape must be a list of positive integers, not {list(shape)}")
-    first = tensor = _tensor(_Table("input", table.take("input", dict)))
-    rows, _ = table.take("layers", list), table.take("config", dict)
+    first = _tensor(_Table("input", table.take("input", dict)))
+    rows = table.take("layers", list)
     table.finish()
 
     left = dict(arrays)
+    tensors: dict[str, QuantTensor | None] = {INPUT: first}
     layers: list[Layer] = []
     for index, row in enumerate(rows):
-        layer = _layer(_Table(f"layers[{index}]", row), tensor, left)
+        layer = _layer(_Table(f"layers[{index}]", row), tensors, left)
         layers.append(layer)
-        # A raw output ends the chain, which the network checks.
-        tensor = layer.output or tensor
+        tensors[layer.name] = layer.makes
     if left:
         raise NetworkError(f"arrays must be those of the layers, not {', '.join(sorted(left))}")
-    return name, shape, first, tuple(layers)
+    return network, shape, first, tuple(layers)
 
 
 class _Table:
@@ -147,27 +150,96 @@ def _format(table: _Table, name: str) -> Any:
         raise NetworkError(f"{table.where}.{name}: {error}") from None
 
 
-def _layer(table: _Table, tensor: QuantTensor, arrays: dict[str, NDArray[Any]]) -> Layer:
+def _parameters(table: _Table, name: str) -> dict[str, Any]:
+    parameters = table.take(name, dict)
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()
+    }
+
+
+_Read = Callable[[_Table, str], Any]
+
+
+def _scalar(kind: type) -> _Read:
+    return lambda table, name: table.take(name, kind)
+
+
+def _list(table: _Table, name: str) -> tuple[Any, ...]:
+    return tuple(table.take(name, list))
+
+
+def _names(table: _Table, name: str) -> tuple[str, ...]:
+    names = table.take(name, list)
+    if not all(isinstance(each, str) for each in names):
+        raise NetworkError(f"{table.where}.{name} must be a list of strings, not {names!r}")
+    return tuple(names)
+
+
+def _output(table: _Table, name: str) -> QuantTensor:
+    return _tensor(_Table(f"{table.where}.{name}", table.take(name, dict)))
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], Any], _Read]] = {
+    "name": (str, _scalar(str)),
+    "inputs": (list, _names),
+    **dict.fromkeys(("kernel", "stride", "padding", "shape", "sizes", "strides"), (list, _list)),
+    **dict.fromkeys(("start", "axis", "groups"), (int, _scalar(int))),
+    "operation": (str, _scalar(str)),
+    "parameters": (
+        lambda parameters: {k: list(v) if type(v) is tuple else v for k, v in parameters.items()},
+        _parameters,
+    ),
+    "relu": (bool, _scalar(bool)),
+    "max_code": (int, _scalar(int)),
+    "weight_format": (lambda fmt: fmt.to_dict(), _format),
+    "output": (tensor_table, _output),
+}
+"""How fields of layers are written and read, in the order of the file."""
+
+
+def _stored(cls: type[Layer]) -> dict[str, bool]:
+    """Return the fields of a kind of layer that a table holds, and which it must hold."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    return {name: fields[name].default is not None for name in _FIELDS if name in fields}
+
+
+def _layer(
+    table: _Table, tensors: Mapping[str, QuantTensor | None], arrays: dict[str, NDArray[Any]]
+) -> Layer:
     kind = table.take("kind", str)
-    if kind not in _KINDS:
-        raise NetworkError(f"{table.where}.kind must be one of {', '.join(_KINDS)}, not {kind!r}")
-    cls = _KINDS[kind]
-    name = table.take("name", str)
-    fields: dict[str, Any] = {"name": name, "input": tensor}
-    known = {field.name for field in dataclasses.fields(cls)}
-    for pair in _PAIRS:
-        if pair in known:
-            fields[pair] = tuple(table.take(pair, list))
-    if cls is AvgPool2d or (issubclass(cls, ComputeLayer) and "output" in table):
-        fields["output"] = _tensor(_Table(f"{table.where}.output", table.take("output", dict)))
+    if kind not in KINDS:
+        raise NetworkError(f"{table.where}.kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    cls = KINDS[kind]
+    fields: dict[str, Any] = {
+        name: _FIELDS[name][1](table, name)
+        for name, needed in _stored(cls).items()
+        if needed or name in table
+    }
+    table.finish()
+    name = fields["name"]
+    for source in fields["inputs"]:
+        if source not in tensors:
+            raise NetworkError(f"{name}: inputs must be made by layers before it, not {source!r}")
+    if cls is Float:
+        fields["arrays"] = {
+            key.removeprefix(f"{name}."): arrays.pop(key)
+            for key in sorted(arrays)
+            if key.rpartition(".")[0] == name
+        }
+        return cls(**fields)
+    read: tuple[Any, ...] = tuple(tensors[source] for source in fields["inputs"])
+    if None in read and not issubclass(cls, Passing):
+        raise NetworkError(f"{name}: inputs must be codes, not real numbers")
+    if issubclass(cls, Add | MatMul):
+        if len(read) != 2:
+            raise NetworkError(f"{name}: inputs must be 2 names, not {len(read)}")
+        return cls(operands=read, **fields)
+    if not read:
+        raise NetworkError(f"{name}: inputs must be at least one name")
+    fields["input"] = read[0]
     if issubclass(cls, ComputeLayer):
-        fields["relu"] = table.take("relu", bool)
-        if "max_code" in table:
-            fields["max_code"] = table.take("max_code", int)
-        fields["weight_format"] = _format(table, "weight_format")
-        for array in ARRAYS:
+        for array in _ARRAYS:
             if f"{name}.{array}" not in arrays:
                 raise NetworkError(f"{name}.{array} is missing from the arrays")
             fields[array] = arrays.pop(f"{name}.{array}")
-    table.finish()
     return cls(**fields)

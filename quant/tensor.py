@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from dybit.quant.formats import NumberFormat
 
-__all__ = ["MAX_SHIFT", "MULTIPLIER_BITS", "NetworkError", "QuantTensor", "fixed_point"]
+__all__ = [
+    "MAX_SHIFT",
+    "MULTIPLIER_BITS",
+    "NetworkError",
+    "QuantTensor",
+    "fixed_point",
+    "shared_fixed_point",
+]
 
 MULTIPLIER_BITS = 16
 """Width of a multiplier, unsigned."""
@@ -78,3 +86,20 @@ def fixed_point(ratio: ArrayLike, name: str) -> tuple[NDArray[np.uint16], NDArra
     carry = multiplier == 1 << MULTIPLIER_BITS
     multiplier, shift = np.where(carry, multiplier / 2, multiplier), shift - carry
     return multiplier.astype(np.uint16), shift.astype(np.uint8)
+
+
+def shared_fixed_point(ratios: Sequence[float], name: str) -> tuple[tuple[int, ...], int]:
+    """Return multipliers and the one shift with which they are nearest to the ratios.
+
+    The shift is that of the largest ratio; a smaller one has fewer bits of multiplier.
+
+    Raises
+    ------
+    NetworkError
+        As `fixed_point`.
+    """
+    _, (shift,) = fixed_point([max(ratios)], name)
+    # The largest ratio may round to one more than 16 bits hold, never the others.
+    largest = (1 << MULTIPLIER_BITS) - 1
+    scaled = np.rint(np.ldexp(np.asarray(ratios, np.float64), int(shift)))
+    return tuple(np.minimum(scaled, largest).astype(int).tolist()), int(shift)

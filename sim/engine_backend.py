@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dybit.quant.formats import DyBit
 from dybit.quant.layers import Conv2d, Linear
 from dybit.sim import golden
-from dybit.sim.engine import MatrixEngine, Requantization
+from dybit.sim.engine import EngineResult, MatrixEngine, Requantization
 
 __all__ = ["EngineBackend"]
 
@@ -20,6 +20,8 @@ CHUNK_ELEMENTS = 1 << 22
 
 class EngineBackend:
     """Computes convolution and linear layers on the engine, as products of im2col matrices.
+
+    Groups of a convolution are products of their own, one after the other.
 
     Parameters
     ----------
@@ -42,15 +44,42 @@ class EngineBackend:
         self, layer: Conv2d | Linear, codes: NDArray[np.uint8]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8] | None]:
         """Return accumulators without bias and, unless the layer's output is raw, codes."""
-        parts = [self._product(layer, *windows) for windows in _windows(layer, codes)]
+        parts = [self._groups(layer, *windows) for windows in _windows(layer, codes)]
         accumulators = np.concatenate([part[0] for part in parts])
         if layer.output is None:
             return accumulators, None
         return accumulators, np.concatenate([part[1] for part in parts])
 
-    def _product(
+    def _groups(
         self, layer: Conv2d | Linear, windows: NDArray[np.uint8], keep: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Compute one product for each group of channels."""
+        groups = layer.groups if isinstance(layer, Conv2d) else 1
+        # Rows of windows are (kernel positions, groups, channels of a group).
+        cut = (*windows.shape[:-1], -1, groups, layer.weights.shape[-2])
+        windows, keep = windows.reshape(cut), keep.reshape(cut)
+        size = layer.outputs // groups
+        parts = [
+            self._product(
+                layer,
+                slice(group * size, (group + 1) * size),
+                windows[..., group, :],
+                keep[..., group, :],
+            )
+            for group in range(groups)
+        ]
+        shape = (*cut[:-3], layer.outputs)
+        accumulators = np.concatenate([part.accumulators for part in parts], axis=1)
+        codes = np.concatenate([part.codes for part in parts], axis=1)
+        return accumulators.reshape(shape), codes.reshape(shape)
+
+    def _product(
+        self,
+        layer: Conv2d | Linear,
+        outputs: slice,
+        windows: NDArray[np.uint8],
+        keep: NDArray[np.bool_],
+    ) -> EngineResult:
         activation_format, weight_format = layer.input.format, layer.weight_format
         # A raw layer drains through the re-quantiser all the same; nobody looks at its codes.
         output_format = activation_format if layer.output is None else layer.output.format
@@ -62,16 +91,20 @@ class EngineBackend:
             windows.reshape(-1, layer.reduction),
             keep.reshape(-1, layer.reduction),
             activation_format,
-            layer.matrix,
+            layer.matrix[:, outputs],
             weight_format,
             Requantization(
-                output_format, layer.bias, layer.multiplier, layer.shift, layer.relu, layer.max_code
+                output_format,
+                layer.bias[outputs],
+                layer.multiplier[outputs],
+                layer.shift[outputs],
+                layer.relu,
+                layer.max_code,
             ),
             self._progress,
         )
         self.cycles[layer.name] = self.cycles.get(layer.name, 0) + result.cycles
-        shape = (*windows.shape[:-1], layer.outputs)
-        return result.accumulators.reshape(shape), result.codes.reshape(shape)
+        return result
 
 
 def _windows(
@@ -82,7 +115,7 @@ def _windows(
         yield codes, np.ones(codes.shape, np.bool_)
         return
     height, width, _ = layer.output_shape(codes.shape[1:])
-    step = max(1, CHUNK_ELEMENTS // (height * width * layer.reduction))
+    step = max(1, CHUNK_ELEMENTS // (height * width * layer.reduction * layer.groups))
     for start in range(0, len(codes), step):
         part = codes[start : start + step]
         yield (

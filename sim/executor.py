@@ -1,8 +1,9 @@
 """Runs a quantised network layer by layer and keeps everything it computed.
 
 The arithmetic of convolution and linear layers comes from a backend: the golden model, or
-anything that answers alike, such as the compiled accelerator. What lies between them (pooling
-and flattening) only moves codes or sums a few of them, and is the golden model's here.
+anything that answers alike, such as the compiled accelerator. What lies between them (additions,
+pooling, products of activations, moves) is the golden model's here, and what stays in floating
+point runs in float64.
 """
 
 from __future__ import annotations
@@ -14,14 +15,28 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dybit.quant.layers import AvgPool2d, ComputeLayer, Conv2d, Layer, Linear, MaxPool2d
+from dybit.quant.layers import (
+    INPUT,
+    Add,
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Float,
+    Layer,
+    Linear,
+    MatMul,
+    MaxPool2d,
+    QuantTensor,
+    View,
+)
 from dybit.quant.network import QuantNetwork
-from dybit.sim import golden
+from dybit.sim import float_operations, golden, joins
 
 __all__ = ["Backend", "GoldenBackend", "LayerTrace", "Trace", "compare", "run"]
 
 Codes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
+Reals = NDArray[np.float64]
 
 
 class Backend(Protocol):
@@ -33,7 +48,7 @@ class Backend(Protocol):
         Parameters
         ----------
         layer : Conv2d or Linear
-        codes : ndarray of uint8, shape (N, H, W, C) or (N, K)
+        codes : ndarray of uint8, shape (N, H, W, C) or (N, ..., K)
             In the format of the layer's input.
         """
 
@@ -51,11 +66,13 @@ class GoldenBackend:
                 layer.weight_format,
                 layer.stride,
                 layer.padding,
+                layer.groups,
             )
         else:
+            rows = codes.reshape(-1, layer.reduction)
             accumulators = golden.matmul(
-                codes, layer.input.format, layer.weights, layer.weight_format
-            )
+                rows, layer.input.format, layer.weights, layer.weight_format
+            ).reshape(*codes.shape[:-1], layer.outputs)
         if layer.output is None:
             return accumulators, None
         return accumulators, golden.requantize(
@@ -77,14 +94,17 @@ class LayerTrace:
     ----------
     layer : Layer
     accumulators : ndarray of int64, optional
-        Sums without bias; None for layers other than convolution and linear.
+        Sums without bias of convolutions, linear layers and products of activations.
     codes : ndarray of uint8, optional
-        Output codes; None where the accumulators are the output.
+        Output codes.
+    reals : ndarray of float64, optional
+        The output where it is not codes; accumulators with their bias, as real numbers.
     """
 
     layer: Layer
     accumulators: Integers | None
     codes: Codes | None
+    reals: Reals | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +118,7 @@ class Trace:
     layers : dict of str to LayerTrace
         By layer name, in order.
     logits : ndarray of float64
-        Accumulators of the last layer with their bias, as real numbers.
+        Output of the last layer, real numbers.
     """
 
     input: Codes
@@ -124,7 +144,7 @@ def run(
     ----------
     network : QuantNetwork
     images : ndarray of float, shape (N, *network.input_shape)
-        NHWC; divided by the input's scale in their own precision, then encoded.
+        Channels last; divided by the input's scale in their own precision, then encoded.
     progress : callable, optional
         Called after each layer.
     backend : Backend, optional
@@ -145,17 +165,16 @@ def run(
     scale = images.dtype.type(network.input.scale)
     first = codes = network.input.format.encode(images / scale)
     layers: dict[str, LayerTrace] = {}
+    values = {INPUT: _Value(network.input, codes, None)}
     for layer in network.layers:
-        accumulators, output = _compute(layer, codes, backend)
-        layers[layer.name] = LayerTrace(layer, accumulators, output)
-        if output is not None:
-            codes = output
+        step = _compute(layer, [values[name] for name in layer.inputs], len(images), backend)
+        layers[layer.name] = step
+        values[layer.name] = _Value(layer.makes, step.codes, step.reals)
         if progress is not None:
             progress()
-    # The network has made sure that its last layer, and no other, is raw.
-    assert accumulators is not None
-    assert isinstance(layer, ComputeLayer)
-    return Trace(first, layers, (accumulators + layer.bias) * layer.accumulator_scale)
+    # The network has made sure that its last layer gives real numbers.
+    assert step.reals is not None
+    return Trace(first, layers, step.reals)
 
 
 def compare(trace: Trace, other: Trace) -> tuple[int, int]:
@@ -170,20 +189,100 @@ def compare(trace: Trace, other: Trace) -> tuple[int, int]:
     return compared, differing
 
 
-def _compute(layer: Layer, codes: Codes, backend: Backend) -> tuple[Integers | None, Codes | None]:
-    if isinstance(layer, Conv2d | Linear):
-        return backend.compute(layer, codes)
-    fmt = layer.input.format
-    if isinstance(layer, MaxPool2d):
-        return None, golden.max_pool(codes, fmt, layer.kernel, layer.stride, layer.padding)
-    if isinstance(layer, AvgPool2d):
-        return None, golden.average_pool(
-            codes,
-            fmt,
-            layer.kernel,
-            layer.stride,
-            layer.multiplier,
-            layer.shift,
-            layer.output.format,
-        )
-    return None, codes.reshape(len(codes), int(np.prod(codes.shape[1:])))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Value:
+    """A tensor of a run: codes and how they are read, or real numbers."""
+
+    tensor: QuantTensor | None
+    codes: Codes | None
+    reals: Reals | None
+
+    @property
+    def elements(self) -> NDArray[Any]:
+        """Codes or real numbers, whichever it holds."""
+        elements = self.reals if self.codes is None else self.codes
+        assert elements is not None
+        return elements
+
+    @property
+    def real(self) -> Reals:
+        """The real numbers, codes decoded."""
+        if self.tensor is None:
+            return self.elements
+        integers = self.tensor.format.integers(self.elements)
+        return integers.astype(np.float64) * self.tensor.unit
+
+
+def _compute(layer: Layer, inputs: list[_Value], batch: int, backend: Backend) -> LayerTrace:
+    match layer:
+        case Conv2d() | Linear():
+            accumulators, codes = backend.compute(layer, inputs[0].elements)
+            reals = None
+            if codes is None:
+                reals = (accumulators + layer.bias) * layer.accumulator_scale
+            return LayerTrace(layer, accumulators, codes, reals)
+        case MatMul():
+            (a, b), (first, second) = layer.operands, inputs
+            accumulators = joins.activation_matmul(
+                first.elements, a.format, second.elements, b.format
+            )
+            if layer.output is None:
+                reals = accumulators.astype(np.float64) * layer.accumulator_scale
+                return LayerTrace(layer, accumulators, None, reals)
+            codes = joins.requantize_all(
+                accumulators,
+                layer.multiplier,
+                layer.shift,
+                layer.output.format,
+                layer.relu,
+                layer.max_code,
+            )
+            return LayerTrace(layer, accumulators, codes, None)
+        case Float():
+            reals = float_operations.evaluate(layer, [value.real for value in inputs], batch)
+            if layer.output is None:
+                return LayerTrace(layer, None, None, reals)
+            codes = layer.output.format.encode(reals / layer.output.scale)
+            return LayerTrace(layer, None, codes, None)
+        case _:
+            elements = _pass(layer, [value.elements for value in inputs])
+            if layer.makes is None:
+                return LayerTrace(layer, None, None, elements)
+            return LayerTrace(layer, None, elements, None)
+
+
+def _pass(layer: Layer, inputs: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the codes, or the real numbers, of a layer without accumulators of its own."""
+    match layer:
+        case MaxPool2d(input=tensor):
+            window = layer.kernel, layer.stride, layer.padding
+            if tensor is None:
+                return joins.max_pool_reals(inputs[0], *window)
+            return golden.max_pool(inputs[0], tensor.format, *window)
+        case AvgPool2d():
+            return golden.average_pool(
+                inputs[0],
+                layer.input.format,
+                layer.kernel,
+                layer.stride,
+                layer.multiplier,
+                layer.shift,
+                layer.output.format,
+            )
+        case Add(operands=(a, b)):
+            return joins.add(
+                (inputs[0], inputs[1]),
+                (a.format, b.format),
+                layer.multipliers,
+                layer.shift,
+                layer.output.format,
+                layer.relu,
+                layer.max_code,
+            )
+        case Concat():
+            return np.concatenate(inputs, axis=layer.axis + 1)
+        case View():
+            box = joins.view(inputs[0], layer.start, layer.sizes, layer.strides)
+            return box.reshape(len(box), *layer.shape)
+        case _:
+            raise TypeError(f"layer must be one of a QuantNetwork, not {type(layer).__name__}")

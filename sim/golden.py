@@ -80,6 +80,7 @@ def conv2d(
     w_fmt: NumberFormat,
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
+    groups: int = 1,
 ) -> Integers:
     """Convolve codes exactly; padding enters as operands of value 0, not as a code.
 
@@ -87,10 +88,12 @@ def conv2d(
     ----------
     a_codes : (N, H, W, C) uint8
         Activations, in `a_fmt`.
-    w_codes : (kh, kw, C, O) uint8
+    w_codes : (kh, kw, C / groups, O) uint8
         Weights, in `w_fmt`.
     stride, padding : pair of int
         Down and across; padding is the same on both sides.
+    groups : int
+        Equal parts of input and of output channels; each output sees its own part alone.
 
     Returns
     -------
@@ -100,23 +103,28 @@ def conv2d(
     _check_codes("a_codes", a_codes, 4)
     _check_codes("w_codes", w_codes, 4)
     kernel_h, kernel_w, channels, outputs = w_codes.shape
-    if a_codes.shape[3] != channels:
+    if a_codes.shape[3] != channels * groups:
         raise ValueError(
-            f"w_codes must have {a_codes.shape[3]} input channels as a_codes has, not {channels}"
+            f"w_codes must have {a_codes.shape[3]} input channels as a_codes has, "
+            f"not {channels * groups}"
         )
+    if outputs % groups:
+        raise ValueError(f"groups must be a divisor of the {outputs} outputs, not {groups}")
     kernel = (kernel_h, kernel_w)
     size = output_size(a_codes.shape, kernel, stride, padding)
-    a, w = a_fmt.integers(a_codes), w_fmt.integers(w_codes).reshape(-1, outputs)
-    dtype = _exact_dtype(a, w, w.shape[0])
-    a, w = a.astype(dtype), w.astype(dtype)
+    reduction = kernel_h * kernel_w * channels
+    a, w = a_fmt.integers(a_codes), w_fmt.integers(w_codes).reshape(reduction, groups, -1)
+    dtype = _exact_dtype(a, w, reduction)
+    a, w = a.astype(dtype), np.ascontiguousarray(w.swapaxes(0, 1), dtype)
     out = np.empty((len(a), *size, outputs), np.int64)
-    step = max(1, _CHUNK // (size[0] * size[1] * max(1, w.shape[0])))
+    step = max(1, _CHUNK // (size[0] * size[1] * max(1, reduction * groups)))
     for start in range(0, len(a), step):
         part = slice(start, start + step)
-        # One product of two matrices: a stack of small ones is slow in a BLAS with threads.
-        rows = im2col(a[part], kernel, stride, padding)
-        sums = rows.reshape(-1, w.shape[0]) @ w
-        out[part] = sums.reshape(*rows.shape[:3], outputs)
+        windows = im2col(a[part], kernel, stride, padding)
+        # One product a group: a stack of small ones is slow in a BLAS with threads.
+        cut = windows.reshape(-1, kernel_h * kernel_w, groups, channels)
+        rows = cut.transpose(2, 0, 1, 3).reshape(groups, -1, reduction)
+        out[part] = (rows @ w).swapaxes(0, 1).reshape(*windows.shape[:3], outputs)
     return out
 
 

@@ -7,17 +7,22 @@ import numpy as np
 from dybit.quant.config import QuantConfig
 from dybit.quant.formats import DyBit, NumberFormat
 from dybit.quant.network import (
+    INPUT,
+    Add,
     AvgPool2d,
+    Concat,
     Conv2d,
-    Flatten,
+    Float,
     Linear,
+    MatMul,
     MaxPool2d,
     QuantNetwork,
     QuantTensor,
+    View,
 )
 from dybit.quant.tensor import fixed_point
 
-__all__ = ["random_conv", "random_linear", "random_network"]
+__all__ = ["graph_network", "random_conv", "random_linear", "random_network"]
 
 CONFIG = {
     "name": "small",
@@ -26,9 +31,20 @@ CONFIG = {
     "layers": {"second": {"weight_bits": 8, "activation_bits": 8}},
 }
 
+GRAPH_CONFIG = {
+    "name": "graph",
+    "array": {"rows": 4, "columns": 4, "max_reduction": 64, "accumulator_depth": 32},
+    "default": {"weight_bits": 8, "activation_bits": 8},
+    "layers": {
+        "depthwise": {"weight_bits": 4, "activation_bits": 4},
+        "point": {"weight_bits": 4, "activation_bits": 4},
+    },
+}
+
 
 def random_conv(
     rng: np.random.Generator,
+    before: str,
     name: str,
     size: tuple[int, int, int, int],
     fmt: NumberFormat,
@@ -37,11 +53,12 @@ def random_conv(
     **options: object,
 ) -> Conv2d:
     """Return a convolution whose weights are `size`, (kh, kw, inputs, outputs)."""
-    return Conv2d(**_fields(rng, name, size, fmt, source, target), **options)  # type: ignore[arg-type]
+    return Conv2d(**_fields(rng, before, name, size, fmt, source, target), **options)  # type: ignore[arg-type]
 
 
 def random_linear(
     rng: np.random.Generator,
+    before: str,
     name: str,
     size: tuple[int, int],
     fmt: NumberFormat,
@@ -49,7 +66,7 @@ def random_linear(
     target: QuantTensor | None,
 ) -> Linear:
     """Return a linear layer whose weights are `size`, (inputs, outputs)."""
-    return Linear(**_fields(rng, name, size, fmt, source, target))  # type: ignore[arg-type]
+    return Linear(**_fields(rng, before, name, size, fmt, source, target))  # type: ignore[arg-type]
 
 
 def random_network(seed: int = 1) -> QuantNetwork:
@@ -58,10 +75,12 @@ def random_network(seed: int = 1) -> QuantNetwork:
     image = QuantTensor(DyBit(4, False), 0.13)
     wide = QuantTensor(DyBit(8, True, 3), 0.07)
     pooled = QuantTensor(DyBit(4, True), 0.4)
-    first = random_conv(
-        rng, "first", (3, 2, 2, 5), DyBit(4), image, wide, stride=(1, 2), padding=(1, 0)
-    )
-    second = random_conv(rng, "second", (1, 1, 5, 6), DyBit(8, True, 2), wide, wide, relu=True)
+    window = {"stride": (1, 2), "padding": (1, 0)}
+    first = random_conv(rng, INPUT, "first", (3, 2, 2, 5), DyBit(4), image, wide, **window)
+    size = (1, 1, 5, 6)
+    second = random_conv(rng, "first", "second", size, DyBit(8, True, 2), wide, wide, relu=True)
+    pool = {"kernel": (2, 2), "stride": (2, 2)}
+    box = {"shape": (12,), "start": 0, "sizes": (12,), "strides": (1,)}
     return QuantNetwork(
         "small",
         QuantConfig.from_dict(CONFIG),
@@ -70,16 +89,94 @@ def random_network(seed: int = 1) -> QuantNetwork:
         (
             first,
             second,
-            MaxPool2d(name="max", kernel=(2, 2), stride=(2, 2), input=wide),
-            AvgPool2d(name="mean", kernel=(3, 1), stride=(1, 1), input=wide, output=pooled),
-            Flatten(name="flat", input=pooled),
-            random_linear(rng, "head", (12, 3), DyBit(4), pooled, None),
+            MaxPool2d(name="max", inputs=("second",), input=wide, **pool),
+            AvgPool2d(
+                name="mean",
+                inputs=("max",),
+                kernel=(3, 1),
+                stride=(1, 1),
+                input=wide,
+                output=pooled,
+            ),
+            View(name="flat", inputs=("mean",), input=pooled, **box),  # type: ignore[arg-type]
+            random_linear(rng, "flat", "head", (12, 3), DyBit(4), pooled, None),
+        ),
+    )
+
+
+def graph_network(seed: int = 1) -> QuantNetwork:
+    """Return a network that is no chain: groups, sums, joins, products of activations, floats."""
+    rng = np.random.default_rng(seed)
+    image = QuantTensor(DyBit(8, True, 2), 0.11)
+    narrow = QuantTensor(DyBit(4, False), 0.17)
+    wide = QuantTensor(DyBit(8, False, 3), 0.09)
+    joined = QuantTensor(DyBit(8, True, 5), 0.03)
+    one = {"stride": (1, 1), "padding": (1, 1)}
+    eight, four = DyBit(8, True, 3), DyBit(4)
+    pixels = {"shape": (4, 6), "start": 0, "sizes": (4, 6), "strides": (6, 1)}
+    turned = {"shape": (6, 4), "start": 0, "sizes": (6, 4), "strides": (1, 6)}
+    last = {"shape": (12,), "start": 23, "sizes": (2, 6), "strides": (-12, -1)}
+    scale = np.linspace(-1, 1, 6).astype(np.float32)
+    return QuantNetwork(
+        "graph",
+        QuantConfig.from_dict(GRAPH_CONFIG),
+        image,
+        (4, 4, 4),
+        (
+            random_conv(rng, INPUT, "grouped", (3, 3, 2, 6), eight, image, narrow, groups=2, **one),
+            random_conv(
+                rng, "grouped", "depthwise", (3, 3, 1, 6), four, narrow, wide, groups=6, **one
+            ),
+            random_conv(rng, "grouped", "point", (1, 1, 6, 6), four, narrow, joined),
+            Add(
+                name="add",
+                inputs=("depthwise", "point"),
+                operands=(wide, joined),
+                output=wide,
+                relu=True,
+            ),
+            Concat(name="concat", inputs=("add", "depthwise"), input=wide, axis=2),
+            MaxPool2d(name="max", inputs=("concat",), input=wide, kernel=(2, 2), stride=(2, 2)),
+            random_conv(rng, "max", "narrowed", (1, 1, 12, 6), eight, wide, joined),
+            View(name="tokens", inputs=("narrowed",), input=joined, **pixels),
+            View(name="turned", inputs=("narrowed",), input=joined, **turned),
+            MatMul(name="scores", inputs=("tokens", "turned"), operands=(joined, joined)),
+            Float(
+                name="soft",
+                inputs=("scores",),
+                operation="softmax",
+                parameters={"axis": 1},
+                output=narrow,
+            ),
+            MatMul(
+                name="mixed", inputs=("soft", "tokens"), operands=(narrow, joined), output=joined
+            ),
+            Float(
+                name="place",
+                inputs=(),
+                operation="constant",
+                arrays={"value": rng.normal(size=(4, 6)).astype(np.float32)},
+                output=wide,
+            ),
+            Add(name="placed", inputs=("mixed", "place"), operands=(joined, wide), output=joined),
+            random_linear(rng, "placed", "hidden", (6, 6), eight, joined, None),
+            Float(name="gelu", inputs=("hidden",), operation="gelu", parameters={"tanh": False}),
+            Float(
+                name="scaled",
+                inputs=("gelu",),
+                operation="affine",
+                arrays={"factor": scale, "offset": scale[::-1].copy()},
+                output=joined,
+            ),
+            View(name="last", inputs=("scaled",), input=joined, **last),
+            random_linear(rng, "last", "head", (12, 3), eight, joined, None),
         ),
     )
 
 
 def _fields(
     rng: np.random.Generator,
+    before: str,
     name: str,
     size: tuple[int, ...],
     fmt: NumberFormat,
@@ -93,6 +190,7 @@ def _fields(
         multiplier, shift = fixed_point(source.unit * scale * fmt.unit / target.unit, name)
     return {
         "name": name,
+        "inputs": (before,),
         "weights": rng.choice(fmt.sorted_codes, size),
         "weight_format": fmt,
         "weight_scale": scale,

@@ -1,7 +1,8 @@
 """The DyBit family and its encoding, brute force from the definition.
 
 The definition in ``docs/format.md`` read once more, slowly and without a trick, so that neither
-the codecs nor the hardware are tested against themselves.
+the codecs nor the hardware are tested against themselves. Below it, the integer arithmetic of
+layers one element at a time in Python's own integers, from ``docs/adr/0013-network-graph.md``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["dybit_integers", "magnitude_value", "nearest_code", "nearest_codes"]
+__all__ = [
+    "dybit_integers",
+    "magnitude_value",
+    "nearest_code",
+    "nearest_codes",
+    "slow_add",
+    "slow_conv",
+    "slow_matmul",
+    "slow_mean",
+    "slow_scaled",
+]
 
 
 def magnitude_value(code: int, size: int, limit: int) -> Fraction:
@@ -65,3 +76,95 @@ def nearest_codes(
         keys = 2 * np.abs(quarters[part, None] - values) + codes % 2
         nearest[part] = codes[keys.argmin(axis=1)]
     return nearest
+
+
+Table = Mapping[int, int]
+Array = npt.NDArray[np.generic]
+
+
+def slow_scaled(value: int, multiplier: int, shift: int, table: Table, relu: bool = False) -> int:
+    """Return the code nearest to ``value multiplier / 2^shift``, or to 0 by ReLU."""
+    x = Fraction(value * multiplier, 2**shift)
+    x = max(x, Fraction(0)) if relu else x
+    return nearest_code(x.numerator, x.denominator, table)
+
+
+def slow_conv(
+    codes: Array,
+    table: Table,
+    weights: Array,
+    weight_table: Table,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
+) -> npt.NDArray[np.int64]:
+    """Convolve (N, H, W, C) with (kh, kw, C / groups, O), one product at a time."""
+    count, height, width, _ = codes.shape
+    kernel_h, kernel_w, channels, outputs = weights.shape
+    rows = (height + 2 * padding[0] - kernel_h) // stride[0] + 1
+    columns = (width + 2 * padding[1] - kernel_w) // stride[1] + 1
+    out = np.zeros((count, rows, columns, outputs), np.int64)
+    for n, i, j, o in np.ndindex(out.shape):
+        first = o // (outputs // groups) * channels
+        total = 0
+        for u, v, c in np.ndindex(kernel_h, kernel_w, channels):
+            y, x = i * stride[0] + u - padding[0], j * stride[1] + v - padding[1]
+            if 0 <= y < height and 0 <= x < width:
+                total += (
+                    table[int(codes[n, y, x, first + c])] * weight_table[int(weights[u, v, c, o])]
+                )
+        out[n, i, j, o] = total
+    return out
+
+
+def slow_matmul(a: Array, a_table: Table, b: Array, b_table: Table) -> npt.NDArray[np.int64]:
+    """Multiply (..., M, K) by (..., K, N), one product at a time."""
+    out = np.zeros((*a.shape[:-1], b.shape[-1]), np.int64)
+    for index in np.ndindex(out.shape):
+        *lead, m, n = index
+        row, column = a[(*lead, m)].tolist(), b[(*lead, slice(None), n)].tolist()
+        out[index] = sum(a_table[x] * b_table[y] for x, y in zip(row, column, strict=True))
+    return out
+
+
+def slow_add(
+    a: Array,
+    b: Array,
+    tables: tuple[Table, Table],
+    multipliers: tuple[int, int],
+    shift: int,
+    output: Table,
+    relu: bool = False,
+) -> npt.NDArray[np.uint8]:
+    """Encode ``(Ma a + Mb b) / 2^S`` of each element."""
+    sums = [
+        multipliers[0] * tables[0][x] + multipliers[1] * tables[1][y]
+        for x, y in zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True)
+    ]
+    codes = [slow_scaled(total, 1, shift, output, relu) for total in sums]
+    return np.array(codes, np.uint8).reshape(a.shape)
+
+
+def slow_mean(
+    codes: Array,
+    table: Table,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    multiplier: int,
+    shift: int,
+    output: Table,
+) -> npt.NDArray[np.uint8]:
+    """Sum the windows of (N, H, W, C) and encode the scaled sums; 1/count is in the scale."""
+    count, height, width, channels = codes.shape
+    rows, columns = (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1
+    out = np.zeros((count, rows, columns, channels), np.uint8)
+    for n, i, j, c in np.ndindex(out.shape):
+        window = codes[
+            n,
+            i * stride[0] : i * stride[0] + kernel[0],
+            j * stride[1] : j * stride[1] + kernel[1],
+            c,
+        ]
+        total = sum(table[code] for code in window.reshape(-1).tolist())
+        out[n, i, j, c] = slow_scaled(total, multiplier, shift, output)
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -49,19 +50,21 @@ def convert(prepared: PreparedModel, name: str | None = None) -> QuantNetwork:
     tensor = prepared.image.tensor
     if tensor is None:
         raise NetworkError("model must be calibrated before it is converted")
-    image, flattened = tensor, None
+    image, flattened, before = tensor, None, layers.INPUT
     converted: list[Layer] = []
     for stage in cast("list[Stage]", list(prepared.stages)):
         output = tensor if stage.quantizer is None else stage.quantizer.tensor
         if isinstance(stage, FlattenStage):
-            converted.append(layers.Flatten(name=stage.name, input=tensor))
+            size = math.prod(stage.shape)
+            box: dict[str, Any] = {"shape": (size,), "start": 0, "sizes": (size,), "strides": (1,)}
+            converted.append(layers.View(name=stage.name, inputs=(before,), input=tensor, **box))
             flattened = stage.shape
         elif isinstance(stage, ComputeStage):
-            converted.append(_compute(stage, tensor, flattened))
+            converted.append(_compute(stage, before, tensor, flattened))
             flattened = None
         else:
-            converted.append(_pool(stage, tensor, output))
-        tensor = cast(QuantTensor, output)
+            converted.append(_pool(stage, before, tensor, output))
+        before, tensor = stage.name, cast(QuantTensor, output)
     shape = prepared.input_shape
     return QuantNetwork(
         prepared.config.name if name is None else name,
@@ -72,10 +75,11 @@ def convert(prepared: PreparedModel, name: str | None = None) -> QuantNetwork:
     )
 
 
-def _pool(stage: Stage, tensor: QuantTensor, output: QuantTensor | None) -> Layer:
+def _pool(stage: Stage, before: str, tensor: QuantTensor, output: QuantTensor | None) -> Layer:
     if isinstance(stage, MaxPoolStage):
         return layers.MaxPool2d(
             name=stage.name,
+            inputs=(before,),
             kernel=stage.kernel,
             stride=stage.stride,
             padding=stage.padding,
@@ -84,12 +88,17 @@ def _pool(stage: Stage, tensor: QuantTensor, output: QuantTensor | None) -> Laye
     assert isinstance(stage, AvgPoolStage)
     assert output is not None
     return layers.AvgPool2d(
-        name=stage.name, kernel=stage.kernel, stride=stage.stride, input=tensor, output=output
+        name=stage.name,
+        inputs=(before,),
+        kernel=stage.kernel,
+        stride=stage.stride,
+        input=tensor,
+        output=output,
     )
 
 
 def _compute(
-    stage: ComputeStage, tensor: QuantTensor, flattened: tuple[int, ...] | None
+    stage: ComputeStage, before: str, tensor: QuantTensor, flattened: tuple[int, ...] | None
 ) -> layers.Conv2d | layers.Linear:
     fmt, scale = stage.weight_format, stage.weight_scale
     assert fmt is not None
@@ -108,6 +117,7 @@ def _compute(
         max_code = int(output.format.encode(ceiling.numpy()))
     fields: dict[str, Any] = {
         "name": stage.name,
+        "inputs": (before,),
         "weight_format": fmt,
         "weight_scale": scale.cpu().numpy(),
         "bias": _integers(stage.integer_bias(), stage.name),

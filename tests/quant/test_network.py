@@ -17,26 +17,27 @@ import safetensors.numpy
 from dybit.quant.config import ConfigError, QuantConfig
 from dybit.quant.formats import DyBit, Integer, NumberFormat
 from dybit.quant.network import (
+    Add,
     AvgPool2d,
     ComputeLayer,
     Conv2d,
-    Flatten,
     Layer,
     Linear,
     MaxPool2d,
     NetworkError,
     QuantNetwork,
     QuantTensor,
+    View,
 )
 from dybit.quant.tensor import fixed_point
-from tests.networks import CONFIG, random_conv, random_linear, random_network
+from tests.networks import CONFIG, graph_network, random_conv, random_linear, random_network
 
 NETWORK = random_network()
 IMAGE = NETWORK.input
 RNG = np.random.default_rng(0)
 
 
-def with_layer(name: str, **changes: Any) -> QuantNetwork:
+def with_layer(name: str, /, **changes: Any) -> QuantNetwork:
     """The network with fields of one layer changed."""
     layers = [
         dataclasses.replace(layer, **changes) if layer.name == name else layer
@@ -51,21 +52,30 @@ def with_array(**changes: Any) -> QuantNetwork:
     return dataclasses.replace(NETWORK, config=config)
 
 
-def test_save_and_load(tmp_path: Path) -> None:
-    NETWORK.save(tmp_path / "new" / "net")
+@pytest.mark.parametrize("network", [NETWORK, graph_network()], ids=lambda n: n.name)
+def test_save_and_load(network: QuantNetwork, tmp_path: Path) -> None:
+    network.save(tmp_path / "new" / "net")
     loaded = QuantNetwork.load(tmp_path / "new" / "net")
     for field in ("name", "config", "input", "input_shape"):
-        assert getattr(loaded, field) == getattr(NETWORK, field)
-    assert len(loaded.layers) == len(NETWORK.layers)
-    for mine, theirs in zip(NETWORK.layers, loaded.layers, strict=True):
+        assert getattr(loaded, field) == getattr(network, field)
+    assert len(loaded.layers) == len(network.layers)
+    for mine, theirs in zip(network.layers, loaded.layers, strict=True):
         assert type(mine) is type(theirs)
         for field in dataclasses.fields(mine):
             a, b = getattr(mine, field.name), getattr(theirs, field.name)
-            if isinstance(a, np.ndarray):
-                assert a.dtype == b.dtype
-                assert np.array_equal(a, b)
+            if field.name == "arrays":
+                assert a.keys() == b.keys()
+                for name, array in a.items():
+                    same(array, b[name])
+            elif isinstance(a, np.ndarray):
+                same(a, b)
             else:
                 assert a == b, field.name
+
+
+def same(mine: np.ndarray, theirs: np.ndarray) -> None:
+    assert mine.dtype == theirs.dtype
+    assert np.array_equal(mine, theirs)
 
 
 def test_bytes_are_deterministic(tmp_path: Path) -> None:
@@ -119,17 +129,23 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 EDITS = [
-    ("version = 1", "version = 2", "version must be 1, not 2"),
-    ("version = 1\n", "", "network.version is missing; must be an integer"),
+    ("version = 2", "version = 3", "version must be at most 2, not 3: a newer dybit wrote it"),
+    ("version = 2", "version = 1", "version must be 2, not 1: an older dybit wrote it; quantise"),
+    ("version = 2\n", "", "version must be 2, not None"),
+    ("version = 2", "version = true", "version must be 2, not True"),
     ('name = "small"\na', "name = 3\na", "network.name must be a string, not 3"),
-    ("version = 1", "version = 1\nextra = 1", "network must have no other fields, not extra"),
+    ("version = 2", "version = 2\nextra = 1", "network must have no other fields, not extra"),
     ("scale = 0.13", "scale = -1.0", "scale must be positive and finite, not -1.0"),
     ("scale = 0.13", 'scale = "x"', "input.scale must be a float, not 'x'"),
     ("scale = 0.4", "scale = inf", "scale must be positive and finite, not inf"),
-    ('kind = "flatten"', 'kind = "fold"', "layers[4].kind must be one of conv2d, linear"),
-    ('kind = "flatten"', 'kind = "linear"', "layers[4].relu is missing; must be true or false"),
+    ('kind = "view"', 'kind = "fold"', "layers[4].kind must be one of conv2d, linear"),
+    ('kind = "view"', 'kind = "linear"', "layers[4].relu is missing; must be true or false"),
+    ('kind = "view"', 'kind = "add"', "layers[4].relu is missing; must be true or false"),
+    ('"first",\n]', '"third",\n]', "second: inputs must be made by layers before it, not 'third'"),
+    ('"first",\n]', "1,\n]", "layers[1].inputs must be a list of strings, not [1]"),
+    ('"first",\n]', "]", "second: inputs must be at least one name"),
+    ('"first",\n]', '"first",\n"first",\n]', "second: inputs must be 1 names, not 2"),
     ("relu = true", "relu = 1", "layers[1].relu must be true or false, not 1"),
-    ('name = "flat"', 'name = "max"', "layer names must differ, but max is used twice"),
     ('name = "second"', 'name = "third"', "third.weights is missing from the arrays"),
     ("kernel = [\n    3,", "kernel = [\n    4,", "mean: kernel must fit the padded input of 3 x 2"),
     (
@@ -140,8 +156,8 @@ EDITS = [
     ("kernel = [", "stuff = [", "layers[2].kernel is missing; must be a list"),
     ("padding = [", "pad = [", "layers[0].padding is missing; must be a list"),
     (
-        'kind = "flatten"',
-        'kind = "flatten"\nrelu = true',
+        'kind = "view"',
+        'kind = "view"\nrelu = true',
         "layers[4] must have no other fields, not",
     ),
     ("[layers.output]", "[layers.result]", "layers[0].output.scale is missing; must be a"),
@@ -204,20 +220,36 @@ def test_layers_must_fit_each_other() -> None:
     tensor = QuantTensor(DyBit(4), 0.4)
     with pytest.raises(NetworkError, match=r"flat: input must be dybit4 x 0.4, .*, not .* 0.5"):
         with_layer("flat", input=QuantTensor(DyBit(4), 0.5))
-    with pytest.raises(NetworkError, match=r"head: input must have shape \(11,\), not \(12,\)"):
+    with pytest.raises(NetworkError, match=r"head: input must have shape \(..., 11\), not \(12,\)"):
         with_layer("head", weights=np.zeros((11, 3), np.uint8))
     with pytest.raises(NetworkError, match=r"second: input must have shape \(H, W, 4\), not"):
         with_layer("second", weights=np.zeros((1, 1, 4, 6), np.uint8))
-    with pytest.raises(NetworkError, match=r"max: input must be codes, not raw accumulators"):
+    with pytest.raises(NetworkError, match=r"max: input must be real numbers, what second gives,"):
+        with_layer("second", output=None, relu=False)
+    with pytest.raises(NetworkError, match=r"second: relu must be false where the accumulators"):
         with_layer("second", output=None)
-    with pytest.raises(NetworkError, match=r"head: output of the last layer must be raw"):
+    with pytest.raises(NetworkError, match=r"head: output of the last layer must be real numbers"):
         with_layer("head", output=tensor)
+    with pytest.raises(NetworkError, match=r"layer names must differ, but max is used twice"):
+        with_layer("flat", name="max")
+    with pytest.raises(NetworkError, match=r"layer names must differ, but input is used twice"):
+        with_layer("flat", name="input")
+    with pytest.raises(NetworkError, match=r"flat: inputs must be made by layers before it, not"):
+        with_layer("flat", inputs=("head",))
+    graph = graph_network()
+    layers = [
+        dataclasses.replace(layer, inputs=("mixed", "mixed"), operands=layer.operands[:1] * 2)
+        if isinstance(layer, Add) and layer.name == "placed"
+        else layer
+        for layer in graph.layers
+    ]
+    with pytest.raises(NetworkError, match=r"place: output must be read by a layer"):
+        dataclasses.replace(graph, layers=tuple(layers))
     with pytest.raises(NetworkError, match=r"layers of small must not be empty"):
         dataclasses.replace(NETWORK, layers=())
+    mean = NETWORK.layer("mean")
     with pytest.raises(NetworkError, match=r"mean: input must have shape \(H, W, C\), not \(8,\)"):
-        AvgPool2d(
-            name="mean", kernel=(1, 1), stride=(1, 1), input=tensor, output=tensor
-        ).output_shape((8,))
+        mean.output_shape((8,))
 
 
 def test_formats_must_be_what_the_array_is_built_for() -> None:
@@ -278,13 +310,15 @@ def test_fields_of_layers_are_checked() -> None:
         with pytest.raises(NetworkError, match=re.escape(f"first: {message}")):
             dataclasses.replace(conv, **changes)
     with pytest.raises(NetworkError, match=r"max: padding must be at most half of kernel \(2, 2\)"):
-        MaxPool2d(name="max", kernel=(2, 2), stride=(2, 2), padding=(2, 0), input=IMAGE)
+        MaxPool2d(
+            name="max", inputs=("input",), kernel=(2, 2), stride=(2, 2), padding=(2, 0), input=IMAGE
+        )
     with pytest.raises(NetworkError, match=r"layer must be one of first, .*, not 'third'"):
         NETWORK.layer("third")
 
 
 def test_properties_of_layers() -> None:
-    conv = random_conv(RNG, "c", (3, 2, 4, 5), DyBit(8, True, 2), IMAGE, None)
+    conv = random_conv(RNG, "input", "c", (3, 2, 4, 5), DyBit(8, True, 2), IMAGE, None)
     assert (conv.kernel, conv.reduction, conv.outputs, conv.mode.name) == ((3, 2), 24, 5, "W8A4")
     assert conv.matrix.shape == (24, 5)
     assert conv.matrix[(1 * 2 + 1) * 4 + 3, 2] == conv.weights[1, 1, 3, 2]
@@ -299,9 +333,10 @@ def test_properties_of_layers() -> None:
         (12,),
         (3,),
     ]
-    assert isinstance(random_linear(RNG, "l", (3, 2), DyBit(4), IMAGE, None), ComputeLayer)
-    layers: list[Layer] = [Flatten(name="f", input=IMAGE)]
-    assert layers[0].output == IMAGE
+    assert isinstance(random_linear(RNG, "input", "l", (3, 2), DyBit(4), IMAGE, None), ComputeLayer)
+    layer: Layer = NETWORK.layers[4]
+    assert isinstance(layer, View)
+    assert (layer.reads, layer.makes) == ((layer.input,), layer.input)
     assert isinstance(NETWORK.layers[0], Conv2d)
 
 
@@ -334,7 +369,8 @@ def test_fixed_point() -> None:
 
 
 def test_padding_of_half_a_kernel_and_outputs_of_one_pixel_are_allowed() -> None:
-    pool = MaxPool2d(name="p", kernel=(2, 4), stride=(2, 2), padding=(1, 2), input=IMAGE)
+    window: dict[str, Any] = {"kernel": (2, 4), "stride": (2, 2), "padding": (1, 2)}
+    pool = MaxPool2d(name="p", inputs=("input",), input=IMAGE, **window)
     assert pool.output_shape((1, 1, 3)) == (1, 1, 3)
     with pytest.raises(NetworkError, match=r"p: padding must be at most half of kernel \(2, 3\)"):
         dataclasses.replace(pool, kernel=(2, 3))

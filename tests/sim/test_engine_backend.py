@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dybit.sim import engine_backend, golden
 from dybit.sim.engine_backend import EngineBackend
 from dybit.sim.executor import compare, run
-from tests.networks import random_network
+from tests.networks import graph_network, random_network
 
 NETWORK = random_network()
 IMAGES = np.random.default_rng(2).uniform(0, 2, (5, *NETWORK.input_shape))
@@ -64,3 +64,16 @@ def test_cycles_add_up_over_runs() -> None:
     run(NETWORK, IMAGES, backend=backend)
     run(NETWORK, IMAGES, backend=backend)
     assert backend.cycles == {"first": 20, "second": 20, "head": 20}
+
+
+def test_groups_are_products_of_their_own() -> None:
+    network, engine = graph_network(), ModelEngine()
+    images = np.random.default_rng(5).normal(size=(3, *network.input_shape))
+    backend = EngineBackend(engine, lambda cycles: None)  # type: ignore[arg-type]
+    compared, differing = compare(run(network, images), run(network, images, backend=backend))
+    assert compared > 0
+    assert differing == 0
+    # Two groups of the first layer, six of the second; then linear layers of 4 tokens and of one.
+    assert engine.pixels == [48] * 2 + [48] * 6 + [48, 12, 12, 3]
+    assert backend.cycles["grouped"] == 20
+    assert backend.cycles["depthwise"] == 60

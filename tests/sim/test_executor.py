@@ -37,13 +37,13 @@ def test_layers_follow_each_other() -> None:
     trace = run(NETWORK, images(4))
     x, tensor = trace.input, NETWORK.input
     assert np.array_equal(x, tensor.format.encode(images(4) / np.float32(tensor.scale)))
-    for layer, in_shape, out_shape in NETWORK.shapes():
+    for layer, (in_shape,), out_shape in NETWORK.shapes():
         assert x.shape == (4, *in_shape)
         step = trace.layers[layer.name]
         assert step.layer is layer
-        if layer.output is None:
+        if layer.makes is None:
             break
-        real = layer.input.format.decode(x) * layer.input.scale
+        real = layer.reads[0].format.decode(x) * layer.reads[0].scale
         if isinstance(layer, ComputeLayer):
             real = (step.accumulators + layer.bias) * layer.accumulator_scale
         elif layer.name == "max":
@@ -54,7 +54,7 @@ def test_layers_follow_each_other() -> None:
             real = real.reshape(4, -1)
         if getattr(layer, "relu", False):
             real = np.maximum(real, 0)
-        want = layer.output.format.encode(real / layer.output.scale)
+        want = layer.makes.format.encode(real / layer.makes.scale)
         # The multiplier has 16 bits: what lies next to a threshold may fall on its other side.
         assert np.mean(step.codes == want) > 0.999
         assert step.codes.shape == (4, *out_shape)

@@ -1,0 +1,195 @@
+"""Layers that stay in floating point, against torch in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from dybit.quant.float_layers import OPERATIONS
+from dybit.quant.layers import Float
+from dybit.quant.tensor import NetworkError
+from dybit.sim.float_operations import FUNCTIONS, evaluate
+
+RNG = np.random.default_rng(7)
+X, Y = RNG.normal(size=(2, 3, 6, 5, 4)) * 3
+FACTOR, OFFSET = RNG.normal(size=(2, 4)).astype(np.float32)
+KERNEL = RNG.normal(size=(3, 2, 2, 6)).astype(np.float32)
+BIAS = RNG.normal(size=6).astype(np.float32)
+WINDOW = {"stride": (2, 1), "padding": (2, 1), "dilation": (2, 1), "groups": 2}
+
+
+def real(array: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(array).double()
+
+
+def convolved(x: Tensor) -> Tensor:
+    weight = real(KERNEL).permute(3, 2, 0, 1)
+    y = functional.conv2d(x.permute(0, 3, 1, 2), weight, real(BIAS), **WINDOW)  # type: ignore[arg-type]
+    return y.permute(0, 2, 3, 1)
+
+
+def pooled(x: Tensor) -> Tensor:
+    return functional.avg_pool2d(x.permute(0, 3, 1, 2), (2, 3), (1, 2)).permute(0, 2, 3, 1)
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[..., Tensor]]] = {
+    "constant": ({}, {"value": FACTOR}, lambda: real(FACTOR).expand(3, 4)),
+    "affine": (
+        {},
+        {"factor": FACTOR, "offset": OFFSET},
+        lambda x: x * real(FACTOR) + real(OFFSET),
+    ),
+    "add": ({}, {}, lambda x, y: x + y),
+    "subtract": ({}, {}, lambda x, y: x - y),
+    "multiply": ({}, {}, lambda x, y: x * y),
+    "clamp": ({"low": 0.0, "high": np.inf}, {}, lambda x: x.relu()),
+    "sigmoid": ({}, {}, torch.sigmoid),
+    "tanh": ({}, {}, torch.tanh),
+    "silu": ({}, {}, functional.silu),
+    "gelu": ({"tanh": False}, {}, functional.gelu),
+    "gelu tanh": ({"tanh": True}, {}, lambda x: functional.gelu(x, approximate="tanh")),
+    "hardsigmoid": ({}, {}, functional.hardsigmoid),
+    "hardswish": ({}, {}, functional.hardswish),
+    "leaky_relu": ({"slope": 0.1}, {}, lambda x: functional.leaky_relu(x, 0.1)),
+    "softmax": ({"axis": 1}, {}, lambda x: x.softmax(2)),
+    "layer_norm": (
+        {"epsilon": 1e-3},
+        {"weight": FACTOR, "bias": OFFSET},
+        lambda x: functional.layer_norm(x, (4,), real(FACTOR), real(OFFSET), 1e-3),
+    ),
+    "mean": ({"axes": (0, 2), "keep": False}, {}, lambda x: x.mean((1, 3))),
+    "avg_pool2d": ({"kernel": (2, 3), "stride": (1, 2)}, {}, pooled),
+    "conv2d": (WINDOW, {"weight": KERNEL, "bias": BIAS}, convolved),
+    "linear": (
+        {},
+        {"weight": KERNEL[0, 0].repeat(2, axis=0), "bias": BIAS},
+        lambda x: functional.linear(x, real(KERNEL[0, 0].repeat(2, axis=0)).T, real(BIAS)),
+    ),
+    "matmul": ({}, {}, lambda x, y: x @ y),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_operations_are_what_torch_computes(case: str) -> None:
+    parameters, arrays, want = CASES[case]
+    operation = case.split()[0]
+    count = OPERATIONS[operation].inputs
+    inputs = [X, Y.swapaxes(2, 3) if operation == "matmul" else Y][:count]
+    layer = Float(
+        name="f",
+        inputs=("x", "y")[:count],
+        operation=operation,
+        parameters=parameters,
+        arrays=arrays,
+    )
+    got = evaluate(layer, inputs, 3)
+    expected = want(*(torch.from_numpy(x.copy()) for x in inputs)).numpy()
+    assert got.shape == (3, *layer.output_shape(*(x.shape[1:] for x in inputs)))
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(
+        got, expected, rtol=1e-6 if case == "leaky_relu" else 1e-12, atol=1e-12
+    )
+
+
+def test_every_operation_is_tested_and_runs() -> None:
+    assert set(FUNCTIONS) == set(OPERATIONS) == {case.split()[0] for case in CASES}
+
+
+REFUSED: list[tuple[dict[str, Any], tuple[tuple[int, ...], ...], str]] = [
+    ({"operation": "erf"}, (), "operation must be one of constant, affine, .*, not 'erf'"),
+    ({"operation": "add"}, (), "add must have 2 inputs, not 1"),
+    ({"operation": "softmax"}, (), "parameters of softmax must be axis, not none"),
+    (
+        {"operation": "sigmoid", "arrays": {"a": BIAS}},
+        (),
+        "arrays of sigmoid must be none, not a",
+    ),
+    (
+        {"operation": "softmax", "parameters": {"axis": 1.5}},
+        (),
+        "axis must be an integer, not 1.5",
+    ),
+    (
+        {"operation": "softmax", "parameters": {"axis": 2}},
+        ((3, 4),),
+        r"axis must be an axis of \(3, 4\), not 2",
+    ),
+    (
+        {"operation": "clamp", "parameters": {"low": np.nan, "high": 1.0}},
+        (),
+        "low must be a number, not nan",
+    ),
+    (
+        {"operation": "constant", "inputs": (), "arrays": {"value": BIAS.astype(float)}},
+        (),
+        "value must be an array of float32",
+    ),
+    (
+        {"operation": "constant", "inputs": (), "arrays": {"value": BIAS + np.float32(np.inf)}},
+        (),
+        "value must be finite",
+    ),
+    (
+        {"operation": "affine", "arrays": {"factor": BIAS, "offset": BIAS}},
+        ((6, 1),),
+        r"arrays must broadcast to \(6, 1\), not make \(6, 6\) of it",
+    ),
+    (
+        {"operation": "add", "inputs": ("x", "y")},
+        ((3,), (4,)),
+        r"inputs must have shapes that broadcast, not \(3,\) and \(4,\)",
+    ),
+    (
+        {
+            "operation": "layer_norm",
+            "parameters": {"epsilon": 1.0},
+            "arrays": {"weight": BIAS, "bias": BIAS},
+        },
+        ((6, 4),),
+        r"weight must have the last axes of \(6, 4\), not \(6,\)",
+    ),
+    (
+        {"operation": "mean", "parameters": {"axes": (2,), "keep": True}},
+        ((6, 4),),
+        r"axes must be axes of \(6, 4\), not \(2,\)",
+    ),
+    (
+        {"operation": "avg_pool2d", "parameters": {"kernel": (2,), "stride": (1, 1)}},
+        ((6, 4, 1),),
+        r"kernel must be two integers of at least 1, not \(2,\)",
+    ),
+    (
+        {
+            "operation": "conv2d",
+            "parameters": WINDOW,
+            "arrays": {"weight": KERNEL, "bias": BIAS},
+        },
+        ((6, 5, 5),),
+        r"weight must be \(kh, kw, inputs / groups, outputs\), not \(3, 2, 2, 6\) in 2 groups",
+    ),
+    (
+        {"operation": "linear", "arrays": {"weight": KERNEL[0, 0], "bias": BIAS}},
+        ((5, 3),),
+        r"input must have shape \(..., 2\), not \(5, 3\)",
+    ),
+    (
+        {"operation": "matmul", "inputs": ("x", "y")},
+        ((5, 3), (5, 3)),
+        r"inputs must have shapes \(..., M, K\) and \(..., K, N\), not",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "shapes", "message"), REFUSED, ids=[r[2] for r in REFUSED])
+def test_what_does_not_fit_is_refused(
+    fields: dict[str, Any], shapes: tuple[tuple[int, ...], ...], message: str
+) -> None:
+    with pytest.raises(NetworkError, match=f"f: {message}"):
+        Float(name="f", **{"inputs": ("x",)} | fields).output_shape(*shapes)
