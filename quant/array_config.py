@@ -2,77 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic import Field
 
-from dybit.quant.config_errors import ConfigError, problem
-from dybit.quant.formats import DyBit, NumberFormat
-from dybit.quant.precision import MODES, PrecisionMode
+from dybit.quant.config_errors import ConfigError
+from dybit.quant.formats import NumberFormat
+from dybit.quant.operand_config import OperandConfig
+from dybit.quant.precision import PrecisionMode
 
-__all__ = ["ALLOWED_MODES", "ArrayConfig", "ConfigTable"]
-
-ALLOWED_MODES = ", ".join(mode.name for mode in MODES)
-"""The seven modes, as messages list them."""
+__all__ = ["ArrayConfig"]
 
 REQUANTIZER_BITS = 48
 """Most bits in which accumulator and bias are added; the sum must stay below 2^47."""
 
 
-def _parse_modes(value: object) -> tuple[PrecisionMode, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise problem(f"{value!r} is not allowed; must be a list of {ALLOWED_MODES}")
-    modes = []
-    for item in value:
-        try:
-            modes.append(item if isinstance(item, PrecisionMode) else PrecisionMode.parse(item))
-        except ValueError:
-            raise problem(f"{item!r} is not allowed; must be one of {ALLOWED_MODES}") from None
-    return tuple(mode for mode in MODES if mode in modes)
-
-
-def _mode_names(modes: tuple[PrecisionMode, ...]) -> list[str]:
-    return [mode.name for mode in modes]
-
-
-class ConfigTable(BaseModel):
-    """A table of the config: no unknown fields, no conversions, no changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ArrayConfig(ConfigTable):
-    """Geometry of the array, and every width that follows from it.
+class ArrayConfig(OperandConfig):
+    """Geometry of the array, and every width that follows from it and from its operands.
 
     Parameters
     ----------
     rows, columns : int
         Processing elements down and across, 1 to 256.
-    modes : tuple of PrecisionMode
-        Modes the hardware is built for, in the order of `MODES`. A `QuantConfig` fills them in
-        from its layers when they are left out.
-    activations : {"signed", "unsigned", "both"}
-        Signednesses of the activations the hardware is built for.
     max_reduction : int
         Longest reduction of one output; sizes the accumulator lanes.
     accumulator_depth : int
         Pixels of one tile.
-    weight_exponent_limit, activation_exponent_limit : int
-        Exponent limits of this build's 4-bit lanes; a limit above the format's own is that one.
+    modes, activations, family, weight_exponent_limit, activation_exponent_limit, esb_k4, esb_k8
+        See `OperandConfig`.
     """
 
     rows: Annotated[int, Field(ge=1, le=256)]
     columns: Annotated[int, Field(ge=1, le=256)]
-    modes: Annotated[
-        tuple[PrecisionMode, ...], PlainValidator(_parse_modes), PlainSerializer(_mode_names)
-    ] = ()
-    activations: Literal["signed", "unsigned", "both"] = "both"
-    # The bound keeps the widest lane (W8A8, unsigned: products up to 2^26) within 48 bits.
+    # The bound keeps the widest lane of DyBit (W8A8, unsigned: products up to 2^26) within 48 bits.
     max_reduction: Annotated[int, Field(ge=1, le=1 << 20)]
     accumulator_depth: Annotated[int, Field(ge=1, le=1 << 16)]
-    weight_exponent_limit: Annotated[int, Field(ge=1, le=3)] = 3
-    activation_exponent_limit: Annotated[int, Field(ge=1, le=4)] = 4
 
     @property
     def max_channels(self) -> int:
@@ -88,35 +53,6 @@ class ArrayConfig(ConfigTable):
     def word_bytes(self) -> int:
         """Bytes of weights an element holds: one for each activation lane."""
         return self.max_channels
-
-    @property
-    def activation_widths(self) -> tuple[int, ...]:
-        """Widths of the activations built, which are those of the codes a layer may produce."""
-        return tuple(sorted({mode.activation_bits for mode in self.modes}))
-
-    @property
-    def signednesses(self) -> tuple[bool, ...]:
-        """Signednesses of activations built, signed first."""
-        return {"signed": (True,), "unsigned": (False,), "both": (True, False)}[self.activations]
-
-    def weight_format(self, bits: int, limit: int | None = None) -> DyBit:
-        """Return the format of weights of `bits`; only 8-bit weights have a choice of `limit`."""
-        fixed = {2: None, 4: self.weight_exponent_limit, 8: limit}[bits]
-        return _format(bits, True, fixed)
-
-    def activation_format(self, bits: int, signed: bool, limit: int | None = None) -> DyBit:
-        """Return the format of activations of `bits`; only 8 bits have a choice of `limit`."""
-        fixed = {2: None, 4: self.activation_exponent_limit, 8: limit}[bits]
-        return _format(bits, signed, fixed)
-
-    def max_weight(self, bits: int) -> int:
-        """Largest magnitude, in integers, that a weight of `bits` takes in this build."""
-        return _largest(bits - 1, self.weight_exponent_limit if bits == 4 else bits)
-
-    def max_activation(self, bits: int) -> int:
-        """Largest magnitude, in integers, that an activation of `bits` takes in this build."""
-        limit = self.activation_exponent_limit if bits == 4 else bits
-        return max(_largest(bits - signed, limit) for signed in self.signednesses)
 
     def partial_sum_needed_bits(self, mode: PrecisionMode) -> int:
         """Bits, sign included, of the sum of one full column in `mode`."""
@@ -199,21 +135,24 @@ class ArrayConfig(ConfigTable):
                 f"2^{lane - 1}, the {mode.name} lane for array.max_reduction = {self.max_reduction}"
             )
 
+    def overflows(self) -> Iterator[str]:
+        """Yield a line for each mode built whose longest sum the re-quantiser cannot take."""
+        for mode in self.modes:
+            largest = self._largest_product(mode)
+            longest = ((1 << REQUANTIZER_BITS - 1) - 1) // largest
+            if self.max_reduction > longest:
+                yield (
+                    f"array.max_reduction: {self.max_reduction} is not allowed; must be at most "
+                    f"{longest} ({mode.name} products reach {largest})"
+                )
+                return
+
+    def _largest_product(self, mode: PrecisionMode) -> int:
+        return self.max_activation(mode.activation_bits) * self.max_weight(mode.weight_bits)
+
     def _bits(self, mode: PrecisionMode, terms: int) -> int:
-        largest = self.max_activation(mode.activation_bits) * self.max_weight(mode.weight_bits)
-        return (largest * terms).bit_length() + 1
+        return (self._largest_product(mode) * terms).bit_length() + 1
 
     def _word(self, widths: Iterable[int]) -> int:
         # A multiple of the most lanes, so that each mode's lanes are equal and fill the word.
         return -(-max(widths) // self.max_lanes) * self.max_lanes
-
-
-def _format(bits: int, signed: bool, limit: int | None) -> DyBit:
-    magnitude = bits - signed
-    return DyBit(bits, signed, None if limit is None else min(limit, magnitude))
-
-
-def _largest(magnitude_bits: int, limit: int) -> int:
-    """Largest integer of a magnitude: all ones, at count min(limit, N)."""
-    count = min(limit, magnitude_bits)
-    return ((1 << (magnitude_bits - count + 1)) - 1) << (2 * count - 2)

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from dybit.quant.array_config import ALLOWED_MODES, ArrayConfig, ConfigTable
+from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config_errors import ConfigError, error_lines, problems
+from dybit.quant.operand_config import ALLOWED_MODES, ConfigTable
 from dybit.quant.precision import MODES, PrecisionMode
 
 __all__ = ["ArrayConfig", "ConfigError", "LayerConfig", "LayerOverride", "QuantConfig"]
@@ -28,8 +29,11 @@ ALLOWED = {
     "activations": "signed, unsigned or both",
     "max_reduction": "an integer from 1 to 1048576",
     "accumulator_depth": "an integer from 1 to 65536",
+    "family": "dybit or esb",
     "weight_exponent_limit": "an integer from 1 to 3",
     "activation_exponent_limit": "an integer from 1 to 4",
+    "esb_k4": "an integer from 0 to 2",
+    "esb_k8": "an integer from 3 to 6",
     "weight_bits": "2, 4 or 8",
     "activation_bits": "2, 4 or 8",
     "weight_max_exponent_bits": "an integer from 1 to 7",
@@ -50,7 +54,7 @@ class LayerConfig(ConfigTable):
     weight_bits, activation_bits : int
         2, 4 or 8; `activation_bits` is the width of the layer's input.
     weight_max_exponent_bits, activation_max_exponent_bits : int, optional
-        Exponent limits, at 8 bits only; the quantiser chooses one per tensor where absent.
+        Exponent limits of DyBit, at 8 bits only; the quantiser chooses one per tensor where absent.
     """
 
     weight_bits: _Width
@@ -116,6 +120,8 @@ class QuantConfig(ConfigTable):
     @model_validator(mode="after")
     def _check(self) -> QuantConfig:
         lines = [line for field, layer in self._settings() for line in self._refuse(field, layer)]
+        if not lines:
+            lines = list(self.array.overflows())
         if lines:
             raise problems(lines)
         return self
@@ -129,13 +135,24 @@ class QuantConfig(ConfigTable):
         pair = f"W{layer.weight_bits}A{layer.activation_bits}"
         if pair not in {mode.name for mode in MODES}:
             yield f"{field}: {pair} is not allowed; must be one of {ALLOWED_MODES}"
+        elif pair not in {mode.name for mode in self.array.family_modes}:
+            allowed = ", ".join(mode.name for mode in self.array.family_modes)
+            yield (
+                f"{field}: {pair} is not allowed; must be one of {allowed} "
+                f"(array.family is {self.array.family})"
+            )
         elif pair not in {mode.name for mode in self.array.modes}:
             built = ", ".join(mode.name for mode in self.array.modes)
             yield f"{field}: {pair} is not allowed; must be one of array.modes, {built}"
         for operand in ("weight", "activation"):
             limit = getattr(layer, f"{operand}_max_exponent_bits")
             bits = getattr(layer, f"{operand}_bits")
-            if limit is not None and bits != 8:
+            if limit is not None and self.array.family != "dybit":
+                yield (
+                    f"{field}.{operand}_max_exponent_bits: {limit} is not allowed; "
+                    f"must be absent (array.family is {self.array.family})"
+                )
+            elif limit is not None and bits != 8:
                 fixed = {4: f"set array.{operand}_exponent_limit", 2: "2 bits are plain"}[bits]
                 yield (
                     f"{field}.{operand}_max_exponent_bits: {limit} is not allowed at {bits} bits; "

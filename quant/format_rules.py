@@ -24,9 +24,9 @@ class FormatRule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArrayFormats:
-    """What an array decodes: one exponent limit at 4 bits and below, every one at 8.
+    """What an array decodes: of DyBit one exponent limit at 4 bits and below, every one at 8.
 
-    Widths the hardware lacks, which training may pass through, have the limits of 8 bits.
+    Widths the hardware lacks, which training may pass through, have all formats of the family.
 
     Parameters
     ----------
@@ -36,16 +36,23 @@ class ArrayFormats:
     array: ArrayConfig
 
     def weights(self, bits: int, limit: int | None) -> Sequence[NumberFormat]:
-        """Return DyBit formats, widest range first."""
-        if bits in (2, 4):
+        """Return formats of the array's family, of DyBit the widest range first."""
+        if bits in self._fixed_widths:
             return [self.array.weight_format(bits)]
-        return _limits(bits, True, limit)
+        return self._open(bits, True, limit)
 
     def activations(self, bits: int, signed: bool, limit: int | None) -> Sequence[NumberFormat]:
-        """Return DyBit formats, widest range first."""
-        if bits in (2, 4):
+        """Return formats of the array's family, of DyBit the widest range first."""
+        if bits in self._fixed_widths:
             return [self.array.activation_format(bits, signed)]
-        return _limits(bits, signed, limit)
+        return self._open(bits, signed, limit)
+
+    @property
+    def _fixed_widths(self) -> tuple[int, ...]:
+        return {"dybit": (2, 4), "esb": (4, 8)}[self.array.family]
+
+    def _open(self, bits: int, signed: bool, limit: int | None) -> Sequence[NumberFormat]:
+        return _fractions(bits) if self.array.family == "esb" else _limits(bits, signed, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,7 @@ class FamilyFormats:
             case "dybit-plain":
                 return [DyBit(bits, signed)]
             case "esb":
-                # At most 4 exponent bits, and at least 1.
-                return [ESB(bits, k) for k in range(max(0, bits - 5), bits - 1)]
+                return _fractions(bits)
             case "int":
                 return [Integer(bits, signed)]
             case _:
@@ -94,6 +100,11 @@ class FamilyFormats:
 
 FAMILIES = ("dybit", "dybit-plain", "esb", "int", "minifloat")
 """Names that `FamilyFormats` takes."""
+
+
+def _fractions(bits: int) -> list[ESB]:
+    """Return ESB of every number of fraction bits: at most 4 are exponent, and at least 1."""
+    return [ESB(bits, k) for k in range(max(0, bits - 5), bits - 1)]
 
 
 def _limits(bits: int, signed: bool, limit: int | None) -> list[NumberFormat]:

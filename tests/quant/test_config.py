@@ -11,7 +11,7 @@ import pytest
 
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import ConfigError, QuantConfig
-from dybit.quant.formats import DyBit
+from dybit.quant.formats import ESB, DyBit
 from dybit.quant.precision import MODES, PrecisionMode
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -154,6 +154,100 @@ def test_formats_take_the_limit_of_the_build_at_4_bits_only() -> None:
     assert array.activation_format(8, signed=True) == DyBit(8, True)
 
 
+def esb(**fields: Any) -> dict[str, Any]:
+    """`BASE` for an ESB array, with fields of the array set."""
+    data = changed("array.family", "esb")
+    data["array"] |= {"activations": "signed"} | fields
+    data["layers"] = {"conv1": {"weight_bits": 4, "activation_bits": 4}}
+    return data
+
+
+def test_an_esb_array_has_its_own_formats() -> None:
+    array = QuantConfig.from_dict(esb(esb_k4=2, esb_k8=5)).array
+    assert [mode.name for mode in array.modes] == ["W8A8", "W4A4"]
+    assert array.weight_format(4) == array.activation_format(4, signed=True) == ESB(4, 2)
+    assert array.weight_format(8) == ESB(8, 5)
+    # 7.5 and 126 in units of 1/2: 15 and 63 x 4.
+    assert (array.max_weight(4), array.max_activation(8)) == (15, 252)
+    # W4A4: two channels of 225 x 8 rows = 3600, twice; W8A8: 252^2 x 8 = 508032.
+    assert [array.partial_sum_needed_bits(mode) for mode in array.modes] == [20, 13]
+    assert array.partial_sum_bits == 26
+    assert array.encodes(ESB(8, 5))
+    assert not array.encodes(ESB(8, 4))
+    assert not array.encodes(DyBit(8))
+
+
+def test_esb_fraction_bits_default_to_those_of_the_paper() -> None:
+    array = QuantConfig.from_dict(esb()).array
+    assert (array.weight_format(4), array.weight_format(8)) == (ESB(4, 1), ESB(8, 4))
+
+
+def test_a_family_shows_no_field_of_another() -> None:
+    written = QuantConfig.from_dict(esb()).to_dict()["array"]
+    assert written["family"] == "esb"
+    assert {"esb_k4", "esb_k8"} <= written.keys()
+    assert "weight_exponent_limit" not in written
+    assert QuantConfig.from_dict(esb() | {"array": written}).array.model_dump() == written
+    written = QuantConfig.from_dict(BASE).to_dict()["array"]
+    assert written["family"] == "dybit"
+    assert "weight_exponent_limit" in written
+    assert "esb_k4" not in written
+
+
+ESB_REFUSALS = [
+    (
+        {"activations": "both"},
+        "array.activations: 'both' is not allowed; must be signed (array.family is esb)",
+    ),
+    (
+        {"weight_exponent_limit": 3},
+        "array.weight_exponent_limit: 3 is not allowed; must be absent (array.family is esb)",
+    ),
+    ({"esb_k4": 3}, "array.esb_k4: 3 is not allowed; must be an integer from 0 to 2"),
+    ({"esb_k8": 2}, "array.esb_k8: 2 is not allowed; must be an integer from 3 to 6"),
+    ({"family": "posit"}, "array.family: 'posit' is not allowed; must be dybit or esb"),
+    (
+        {"modes": ["W8A8", "W4A4", "W2A4"]},
+        "array.modes: 'W2A4' is not allowed; "
+        "must be one of W8A8, W8A4, W4A8, W4A4 (array.family is esb)",
+    ),
+    (
+        # 245760 squared is 2^36 and a little less: 2330 of them stay below 2^47.
+        {"esb_k8": 3, "max_reduction": 2331},
+        "array.max_reduction: 2331 is not allowed; "
+        "must be at most 2330 (W8A8 products reach 60397977600)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), ESB_REFUSALS, ids=lambda item: str(item)[:40])
+def test_what_esb_lacks_is_refused_in_one_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        QuantConfig.from_dict(esb(**fields), "x")
+    assert str(caught.value) == f"x: {message}"
+
+
+def test_layers_of_esb_have_no_limits_and_no_2_bits() -> None:
+    data = esb()
+    data["default"]["weight_max_exponent_bits"] = 3
+    data["layers"] = {"head": {"weight_bits": 2, "activation_bits": 2}}
+    with pytest.raises(ConfigError) as caught:
+        QuantConfig.from_dict(data, "x")
+    assert str(caught.value).splitlines() == [
+        "x: default.weight_max_exponent_bits: 3 is not allowed; "
+        "must be absent (array.family is esb)",
+        "x: layers.head: W2A2 is not allowed; "
+        "must be one of W8A8, W8A4, W4A8, W4A4 (array.family is esb)",
+    ]
+
+
+def test_fraction_bits_of_dybit_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        QuantConfig.from_dict(changed("array.esb_k8", 4), "x")
+    message = "x: array.esb_k8: 4 is not allowed; must be absent (array.family is dybit)"
+    assert str(caught.value) == message
+
+
 def test_the_longest_reduction_fits_the_requantiser_in_every_mode() -> None:
     array = ArrayConfig(rows=1, columns=1, modes=MODES, max_reduction=1 << 20, accumulator_depth=1)
     assert max(array.accumulator_needed_bits(mode) for mode in MODES) == 48
@@ -164,7 +258,7 @@ REFUSALS = [
     ("name", "a/b", "name: 'a/b' is not allowed; must be letters, digits, '_', '.' and '-'"),
     ("array", None, "array: missing; must be a table"),
     ("array", 3, "array: 3 is not allowed; must be a table"),
-    ("array.rowz", 4, "array.rowz: unknown field; must be one of rows, columns, modes"),
+    ("array.rowz", 4, "array.rowz: unknown field; must be one of modes, activations, family"),
     ("array.rows", None, "array.rows: missing; must be an integer from 1 to 256"),
     ("array.rows", 0, "array.rows: 0 is not allowed; must be an integer from 1 to 256"),
     ("array.rows", 257, "array.rows: 257 is not allowed; must be an integer from 1 to 256"),
