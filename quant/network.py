@@ -21,7 +21,6 @@ from safetensors import SafetensorError
 
 from dybit.quant import network_tables as tables
 from dybit.quant.config import QuantConfig
-from dybit.quant.formats import DyBit
 from dybit.quant.layer import Shape
 from dybit.quant.layers import (
     INPUT,
@@ -219,20 +218,16 @@ class QuantNetwork:
     def _check(self, layer: ComputeLayer) -> None:
         array, wanted = self.config.array, self.config.layer(layer.name)
         weights, activations = layer.weight_format, layer.input.format
-        for operand, fmt, bits in (
-            ("weights", weights, wanted.weight_bits),
-            ("activations", activations, wanted.activation_bits),
+        for operand, fmt, bits, decoded in (
+            ("weights", weights, wanted.weight_bits, array.decoded_weight_format),
+            ("activations", activations, wanted.activation_bits, array.decoded_activation_format),
         ):
-            if not isinstance(fmt, DyBit) or fmt.bits != bits:
+            if (fmt.FAMILY, fmt.bits) != (array.family, bits):
                 raise NetworkError(
-                    f"{layer.name}: {operand} must be DyBit of {bits} bits, as the config says, "
-                    f"not {fmt}"
+                    f"{layer.name}: {operand} must be {array.family_name} of {bits} bits, "
+                    f"as the config says, not {fmt}"
                 )
-            built = (
-                array.weight_format(bits, fmt.exponent_limit)
-                if operand == "weights"
-                else array.activation_format(bits, fmt.signed, fmt.exponent_limit)
-            )
+            built = decoded(fmt)
             if fmt != built:
                 raise NetworkError(
                     f"{layer.name}: {operand} must be {built}, as the array is built, not {fmt}"
@@ -254,12 +249,9 @@ class QuantNetwork:
     def _check_output(self, layer: Layer) -> None:
         if layer.makes is None:
             return
-        fmt, built = layer.makes.format, self.config.array.activation_widths
-        if not isinstance(fmt, DyBit) or fmt.bits not in built:
-            widths = " or ".join(map(str, built))
-            raise layer.error(
-                f"output must be DyBit of {widths} bits, as the array is built, not {fmt}"
-            )
+        fmt, array = layer.makes.format, self.config.array
+        if not array.encodes(fmt):
+            raise layer.error(f"output must be {array.encoded}, as the array is built, not {fmt}")
 
 
 def _text(tensor: QuantTensor | None) -> str:

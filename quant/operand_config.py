@@ -24,6 +24,7 @@ __all__ = ["ALLOWED_MODES", "ConfigTable", "OperandConfig"]
 ALLOWED_MODES = ", ".join(mode.name for mode in MODES)
 """The seven modes, as messages list them."""
 
+_FAMILY_NAMES = {"dybit": "DyBit", "esb": "ESB"}
 _FAMILY_WIDTHS = {"dybit": (2, 4, 8), "esb": (4, 8)}
 _FAMILY_FIELDS = {
     "dybit": ("weight_exponent_limit", "activation_exponent_limit"),
@@ -117,6 +118,11 @@ class OperandConfig(ConfigTable):
         return fields
 
     @property
+    def family_name(self) -> str:
+        """The family, as messages name it."""
+        return _FAMILY_NAMES[self.family]
+
+    @property
     def family_modes(self) -> tuple[PrecisionMode, ...]:
         """Modes whose widths the family has."""
         widths = _FAMILY_WIDTHS[self.family]
@@ -166,6 +172,13 @@ class OperandConfig(ConfigTable):
         if self.family == "esb":
             return fmt == self._esb(fmt.bits)
         return isinstance(fmt, DyBit)
+
+    @property
+    def encoded(self) -> str:
+        """What the array can produce, as messages say it."""
+        if self.family == "esb":
+            return " or ".join(self._esb(bits).name for bits in self.activation_widths)
+        return f"{self.family_name} of {' or '.join(map(str, self.activation_widths))} bits"
 
     def max_weight(self, bits: int) -> int:
         """Largest magnitude, in integers, that a weight of `bits` takes in this build."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dybit.quant.formats import DyBit
+from dybit.quant.formats import SignMagnitude
 from dybit.quant.layers import Conv2d
 from dybit.quant.network import QuantNetwork
 from dybit.scripts.console import replacing
@@ -45,7 +45,7 @@ def trace_tile(
     assert layer.output is not None
     formats = layer.input.format, layer.weight_format, layer.output.format
     activation_format, weight_format, output_format = (
-        fmt for fmt in formats if isinstance(fmt, DyBit)
+        fmt for fmt in formats if isinstance(fmt, SignMagnitude)
     )
     before = network.layers[network.layers.index(layer) - 1]
     codes = executor.run(network, image[None]).layers[before.name].codes

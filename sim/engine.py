@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dybit.quant.array_config import ArrayConfig
-from dybit.quant.formats import DyBit
+from dybit.quant.formats import DyBit, NumberFormat, SignMagnitude
 from dybit.quant.precision import PrecisionMode
 from dybit.sim.schedule import Group, Pass, Schedule, plan
 from dybit.sim.toolchain import usable_cores
@@ -30,7 +30,7 @@ class Requantization:
 
     Attributes
     ----------
-    format : DyBit
+    format : SignMagnitude
     bias, multiplier, shift : ndarray of shape (N,)
         ``x = (accumulator + bias) * multiplier / 2^shift`` in integers of `format`.
     relu : bool
@@ -38,7 +38,7 @@ class Requantization:
         Largest magnitude code; the format's own by default.
     """
 
-    format: DyBit
+    format: SignMagnitude
     bias: NDArray[np.int64]
     multiplier: NDArray[np.integer[Any]]
     shift: NDArray[np.integer[Any]]
@@ -91,9 +91,9 @@ class MatrixEngine:
         self,
         activations: NDArray[np.uint8],
         keep: NDArray[np.bool_],
-        activation_format: DyBit,
+        activation_format: SignMagnitude,
         weights: NDArray[np.uint8],
-        weight_format: DyBit,
+        weight_format: SignMagnitude,
         requantization: Requantization,
         progress: Callable[[int], None] | None = None,
     ) -> EngineResult:
@@ -104,7 +104,7 @@ class MatrixEngine:
         activations : ndarray of uint8, shape (M, K)
         keep : ndarray of bool, shape (M, K)
             Activations that are False enter as the value 0, whatever their code.
-        activation_format, weight_format : DyBit
+        activation_format, weight_format : SignMagnitude
             Must be formats of the array this engine was built as.
         weights : ndarray of uint8, shape (K, N)
         requantization : Requantization
@@ -149,26 +149,24 @@ class MatrixEngine:
                     progress(chunk_cycles)
         return EngineResult(accumulators, codes, cycles)
 
-    def _mode(self, activation_format: DyBit, weight_format: DyBit) -> PrecisionMode:
+    def _mode(
+        self, activation_format: SignMagnitude, weight_format: SignMagnitude
+    ) -> PrecisionMode:
         mode = PrecisionMode(weight_format.bits, activation_format.bits)
         if mode not in self.array.modes:
             built = ", ".join(built.name for built in self.array.modes)
             raise ValueError(f"mode must be one of {built}, not {mode.name}")
-        expected = self.array.activation_format(
-            activation_format.bits, activation_format.signed, activation_format.exponent_limit
-        )
+        expected = self.array.decoded_activation_format(activation_format)
         if activation_format.signed not in self.array.signednesses or expected != activation_format:
             raise ValueError(f"activation format must be built in, not {activation_format}")
-        expected = self.array.weight_format(weight_format.bits, weight_format.exponent_limit)
+        expected = self.array.decoded_weight_format(weight_format)
         if expected != weight_format:
             raise ValueError(f"weight format must be {expected}, not {weight_format}")
         return mode
 
-    def _check_output(self, output_format: DyBit) -> None:
-        widths = self.array.activation_widths
-        if output_format.bits not in widths:
-            built = " or ".join(map(str, widths))
-            raise ValueError(f"output format must have {built} bits, not {output_format}")
+    def _check_output(self, output_format: NumberFormat) -> None:
+        if not self.array.encodes(output_format):
+            raise ValueError(f"output format must be {self.array.encoded}, not {output_format}")
 
     def _pixels_in_a_chunk(self, mode: PrecisionMode, reduction: int, outputs: int) -> int:
         half = max(1, self.array.accumulator_depth // 2)
@@ -284,9 +282,9 @@ class MatrixEngine:
         constant = {
             "activations__mode": mode,
             "activations__signed": job.activation_format.signed,
-            "activations__exponent_limit": job.activation_format.exponent_limit,
+            "activations__exponent_limit": _limit(job.activation_format),
             "weights__mode": mode,
-            "weights__exponent_limit": job.weight_format.exponent_limit,
+            "weights__exponent_limit": _limit(job.weight_format),
             "drain__mode": mode,
             "drain__format": _format_word(job.requantization),
         }
@@ -337,8 +335,8 @@ class MatrixEngine:
 @dataclass(frozen=True, slots=True)
 class _Job:
     mode: PrecisionMode
-    activation_format: DyBit
-    weight_format: DyBit
+    activation_format: SignMagnitude
+    weight_format: SignMagnitude
     words: NDArray[np.uint8]
     keep: NDArray[np.uint8]
     rows: NDArray[np.uint8]
@@ -378,6 +376,9 @@ def _format_word(requantization: Requantization) -> int:
     if requantization.max_code is not None:
         largest = min(largest, requantization.max_code)
     width = {2: 0, 4: 1, 8: 2}[fmt.bits]
-    return (
-        width | fmt.signed << 2 | fmt.exponent_limit << 3 | requantization.relu << 7 | largest << 8
-    )
+    return width | fmt.signed << 2 | _limit(fmt) << 3 | requantization.relu << 7 | largest << 8
+
+
+def _limit(fmt: NumberFormat) -> int:
+    """Return the exponent limit for a port; formats without one do not look at it."""
+    return fmt.exponent_limit if isinstance(fmt, DyBit) else 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from dybit.quant.formats import DyBit
+from dybit.quant.formats import SignMagnitude
 from dybit.quant.layers import Conv2d, Linear
 from dybit.sim import golden
 from dybit.sim.engine import EngineResult, MatrixEngine, Requantization
@@ -84,9 +84,9 @@ class EngineBackend:
         # A raw layer drains through the re-quantiser all the same; nobody looks at its codes.
         output_format = activation_format if layer.output is None else layer.output.format
         # A network checks this when it is made: the array computes in nothing else.
-        assert isinstance(activation_format, DyBit)
-        assert isinstance(weight_format, DyBit)
-        assert isinstance(output_format, DyBit)
+        assert isinstance(activation_format, SignMagnitude)
+        assert isinstance(weight_format, SignMagnitude)
+        assert isinstance(output_format, SignMagnitude)
         result = self.engine.matmul(
             windows.reshape(-1, layer.reduction),
             keep.reshape(-1, layer.reduction),

@@ -231,5 +231,5 @@ def test_refuses_what_is_not_built(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="weight format must be"):
         engine.matmul(codes, codes > 0, DyBit(4), codes, DyBit(4, True, 1), parameters)
     parameters = Requantization(DyBit(8), nothing, nothing, nothing)
-    with pytest.raises(ValueError, match="output format must have 2 or 4 bits, not dybit8"):
+    with pytest.raises(ValueError, match="output format must be DyBit of 2 or 4 bits, not dybit8"):
         engine.matmul(codes, codes > 0, DyBit(4), codes, DyBit(4), parameters)
