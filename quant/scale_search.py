@@ -11,139 +11,171 @@ and hence convex: between two points it lies below its chord. The chord therefor
 bound of :math:`f` on the interval, in closed form, and branch and bound over intervals ends with a
 scale whose error exceeds the least one by no more than a chosen fraction.
 
-Rounding is symmetric about zero in signed formats, so only :math:`|x|` matters; in an unsigned
-format negative elements cost the same at every scale. Sorted magnitudes and their running sums
-make one evaluation of :math:`\varphi` a binary search per midpoint, whatever the size of `x`.
+Rounding is symmetric about zero in most signed formats, so only :math:`|x|` matters; in an
+unsigned format negative elements cost the same at every scale; where positive and negative values
+differ, each sign is rounded for itself. Sorted magnitudes and their running sums make one
+evaluation of :math:`\varphi` a binary search per midpoint, whatever the size of `x`, and many
+rows (channels, groups) are searched at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
+from dybit.quant.distributions import Distribution
 from dybit.quant.formats import NumberFormat
+from dybit.quant.levels import Levels, levels
 
-__all__ = ["NEGLIGIBLE", "Distribution", "Normal", "Sample", "Search"]
+__all__ = ["NEGLIGIBLE", "Search", "Side", "population_sides"]
 
 NEGLIGIBLE = 1e-12
 """Squared errors below this fraction of the sum of squares count as zero."""
 
+BLOCK = 1 << 11
+"""Rows searched at once, which bounds the memory for their intervals."""
+
 _Array = NDArray[np.float64]
+_Rows = NDArray[np.intp]
 
 
-class Distribution(Protocol):
-    """Magnitudes to be rounded: their number, sum, sum of squares and largest one."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """Magnitudes of one sign, or of both where they are rounded alike.
 
-    count: float
-    total: float
-    power: float
-    largest: float
+    Parameters
+    ----------
+    distribution : Distribution
+    levels : Levels
+        What they round to.
+    share : float
+        The part of the distribution that has this sign.
+    """
 
-    def below(self, limits: _Array) -> tuple[_Array, _Array]:
-        """Return number and sum of the magnitudes up to each limit."""
-
-
-class Sample:
-    """The distribution of given magnitudes."""
-
-    def __init__(self, magnitudes: _Array) -> None:
-        self._sorted = np.sort(magnitudes)
-        self._sums = np.concatenate([[0.0], np.cumsum(self._sorted)])
-        self.count = float(magnitudes.size)
-        self.total = float(self._sums[-1])
-        self.power = float(np.square(self._sorted).sum())
-        self.largest = float(self._sorted[-1])
-
-    def below(self, limits: _Array) -> tuple[_Array, _Array]:
-        places = np.searchsorted(self._sorted, limits, side="right")
-        return places.astype(np.float64), self._sums[places]
+    distribution: Distribution
+    levels: Levels
+    share: float = 1.0
 
 
-class Normal:
-    """The distribution of magnitudes of N(0, 1)."""
-
-    count = 1.0
-    total = np.sqrt(2 / np.pi)
-    power = 1.0
-    largest = 10.0  # beyond lies 1e-23 of the distribution
-
-    def below(self, limits: _Array) -> tuple[_Array, _Array]:
-        return 2 * ndtr(limits) - 1, -self.total * np.expm1(-np.square(limits) / 2)
+def population_sides(distribution: Distribution, fmt: NumberFormat) -> list[Side]:
+    """Return the sides of a distribution that is symmetric, or in an unsigned format positive."""
+    parts = levels(fmt)
+    return [Side(distribution, part, 1 / len(parts)) for part in parts]
 
 
 @dataclass(slots=True)
 class Search:
-    """Branch and bound for the best scale of one distribution in one format."""
+    """Branch and bound for the best scale of every row of a distribution in one format.
 
-    distribution: Distribution
-    fmt: NumberFormat
+    No row may consist of zeros alone.
+    """
+
+    sides: Sequence[Side]
     tolerance: float
+    count: _Array = field(init=False)
+    power: _Array = field(init=False)
 
-    def products(self, scales: _Array) -> tuple[_Array, _Array]:
-        """Return <x, q> and <q, q> at each scale, q being the values that x / scale rounds to."""
-        values = self.fmt.magnitude_integers * self.fmt.unit
-        midpoints = (values[1:] + values[:-1]) / 2
-        counts, sums = self.distribution.below(np.multiply.outer(scales, midpoints))
-        inner = values[0] * self.distribution.total
-        squares = values[0] ** 2 * self.distribution.count
-        return (
-            inner + (self.distribution.total - sums) @ np.diff(values),
-            squares + (self.distribution.count - counts) @ np.diff(np.square(values)),
-        )
+    def __post_init__(self) -> None:
+        # One that does not count the zeros of the other side twice would do as well.
+        self.count = np.sum([side.share * side.distribution.count for side in self.sides], axis=0)
+        self.power = np.sum([side.share * side.distribution.power for side in self.sides], axis=0)
 
-    def run(self) -> float:
-        """Return a scale whose error exceeds the least by no more than the tolerance."""
-        power = self.distribution.power
-        best_scale, least = 0.0, power
+    def products(self, rows: _Rows, scales: _Array) -> tuple[_Array, _Array]:
+        """Return <x, q> and <q, q> of each of `rows` at its scale, q being what x / scale becomes.
 
-        def evaluate(u: _Array) -> _Array:
-            """Return phi, having noted the best scale seen."""
-            nonlocal best_scale, least
-            inner, squares = self.products(1 / u)
+        A row's result depends on nothing but the row and the scale.
+        """
+        inner, squares = np.zeros(len(rows)), np.zeros(len(rows))
+        for side in self.sides:
+            products = side.distribution.products(rows, scales, side.levels)
+            inner += side.share * products[0]
+            squares += side.share * products[1]
+        return inner, squares
+
+    def errors(self, rows: _Rows, scales: _Array) -> _Array:
+        """Return the squared error of each of `rows` at its scale."""
+        inner, squares = self.products(rows, scales)
+        errors: _Array = self.power[rows] - 2 * scales * inner + np.square(scales) * squares
+        return errors
+
+    def run(self) -> _Array:
+        """Return scales whose errors exceed the least by no more than the tolerance."""
+        rows = np.arange(len(self.power))
+        first, last = self.range()
+        parts = [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
+        return np.concatenate([self._run(rows[p], first[p], last[p]) for p in parts])
+
+    def _run(self, block: _Rows, first: _Array, last: _Array) -> _Array:
+        power = self.power
+        best_scale, least = np.zeros(len(power)), power.copy()
+
+        def evaluate(rows: _Rows, u: _Array) -> _Array:
+            """Return phi, having noted the best scale seen in each row; `rows` increase."""
+            inner, squares = self.products(rows, 1 / u)
             # With the rounding of x fixed, <x, q> / <q, q> is the best scale: at least as good.
             gains = np.divide(inner**2, squares, where=squares > 0, out=np.zeros_like(inner))
-            top = int(gains.argmax())
-            if power - gains[top] < least:
-                best_scale, least = float(inner[top] / squares[top]), power - float(gains[top])
+            starts = np.flatnonzero(np.diff(rows, prepend=-1))
+            highest = np.maximum.reduceat(gains, starts)
+            at_top = np.flatnonzero(gains == np.repeat(highest, np.diff([*starts, len(rows)])))
+            tops = at_top[np.searchsorted(at_top, starts)]
+            tops = tops[power[rows[tops]] - gains[tops] < least[rows[tops]]]
+            best_scale[rows[tops]] = inner[tops] / squares[tops]
+            least[rows[tops]] = power[rows[tops]] - gains[tops]
             return 2 * u * inner - squares
 
-        first, last = self._range()
-        u = np.geomspace(first, last, 2 + int(np.log2(last / first) * 4))
-        phi = evaluate(u)
-        left, right = np.stack([u[:-1], phi[:-1]]), np.stack([u[1:], phi[1:]])
+        points = 2 + (np.log2(last / first) * 4).astype(np.intp)
+        places = np.concatenate([np.arange(n) for n in points])
+        u = np.repeat(first, points) * np.repeat(last / first, points) ** (
+            places / np.repeat(points - 1, points)
+        )
+        rows = np.repeat(block, points)
+        phi = evaluate(rows, u)
+        inside = rows[1:] == rows[:-1]
+        rows = rows[1:][inside]
+        left, right = (np.stack([u[p], phi[p]])[:, inside] for p in (np.s_[:-1], np.s_[1:]))
         while True:
-            bound = power - _greatest_gain(left, right)
-            open_ = bound < (1 - self.tolerance) * least - NEGLIGIBLE * power
+            bound = power[rows] - _greatest_gain(left, right)
+            reached = (1 - self.tolerance) * least[rows] - NEGLIGIBLE * power[rows]
+            open_ = bound < reached
             if not open_.any():
-                return best_scale
-            left, right = left[:, open_], right[:, open_]
+                return best_scale[block]
+            rows, left, right = rows[open_], left[:, open_], right[:, open_]
             middle_u = (left[0] + right[0]) / 2
-            middle = np.stack([middle_u, evaluate(middle_u)])
-            left, right = np.hstack([left, middle]), np.hstack([middle, right])
+            middle = np.stack([middle_u, evaluate(rows, middle_u)])
+            rows = np.repeat(rows, 2)
+            left, right = _interleaved(left, middle), _interleaved(middle, right)
 
-    def _range(self) -> tuple[float, float]:
+    def range(self) -> tuple[_Array, _Array]:
         """Return bounds of 1 / scale outside which the error is no less than at some scale within.
 
         From above, a scale at which everything rounds to the smallest magnitude v: larger ones
         change nothing if v = 0, and otherwise only add error. From below, |x - s q| >= |x| - s |q|
         >= |x| - s max(v) sqrt(n), which must fall under the error at some scale; a few that bring
-        the root mean square to one of the values are tried for that.
+        a root mean square to one of the values are tried for that.
         """
-        d = self.distribution
-        values = self.fmt.magnitude_integers * self.fmt.unit
-        midpoint = (values[0] + values[1]) / 2
-        first = (midpoint if values[0] == 0 else values[0]) / d.largest
-        root_mean_square = np.sqrt(d.power / d.count)
-        inner, squares = self.products(root_mean_square / values[[1, len(values) // 2, -1]])
-        gain = float(np.max(inner**2 / squares)) / d.power
+        rows = np.arange(len(self.power))
+        first, gain = np.full(len(rows), np.inf), np.zeros(len(rows))
+        for side in self.sides:
+            values, d = side.levels.values, side.distribution
+            there = rows[d.largest > 0]
+            smallest = (values[0] + values[1]) / 2 if values[0] == 0 else values[0]
+            first[there] = np.minimum(first[there], smallest / d.largest[there])
+            root_mean_square = np.sqrt(d.power[there] / d.count[there])
+            for value in values[[1, len(values) // 2, -1]]:
+                inner, squares = self.products(there, root_mean_square / value)
+                gain[there] = np.maximum(gain[there], inner**2 / squares / self.power[there])
         # |x| - sqrt(power - gain) without cancellation.
-        reserve = np.sqrt(d.power) * gain / (1 + np.sqrt(max(0.0, 1 - gain)))
-        last = values[-1] * np.sqrt(d.count) / reserve
-        return float(first), float(max(last, 2 * first))
+        reserve = np.sqrt(self.power) * gain / (1 + np.sqrt(np.maximum(0.0, 1 - gain)))
+        largest = max(float(side.levels.values[-1]) for side in self.sides)
+        last = largest * np.sqrt(self.count) / reserve
+        return first, np.maximum(last, 2 * first)
+
+
+def _interleaved(one: _Array, other: _Array) -> _Array:
+    return np.stack([one, other], axis=2).reshape(len(one), -1)
 
 
 def _greatest_gain(left: _Array, right: _Array) -> _Array:

@@ -2,17 +2,28 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
-from dybit.quant.formats import ESB, DyBit, Integer, Minifloat, PowerOfTwo
+from dybit.quant.distributions import Normal
+from dybit.quant.formats import (
+    ESB,
+    DyBit,
+    Flint,
+    Integer,
+    Minifloat,
+    NormalFloat,
+    Posit,
+    PowerOfTwo,
+)
 from dybit.quant.scale import (
     TOLERANCE,
     best_exponent_limit,
     esb_alpha,
+    needs_sign,
     optimal_scale,
     squared_error,
 )
-from dybit.quant.scale_search import Normal, Search
+from dybit.quant.scale_search import Search, population_sides
 
 FORMATS = [
     *(DyBit(bits, signed) for bits in range(2, 9) for signed in (True, False)),
@@ -24,6 +35,11 @@ FORMATS = [
     *(Minifloat(e, m) for e, m in [(1, 0), (2, 1), (3, 2), (4, 3), (5, 2)]),
     *(PowerOfTwo(4, signed) for signed in (True, False)),
     PowerOfTwo(5),
+    Flint(4),
+    Flint(5, signed=False),
+    *(Posit(b, es) for b, es in [(2, 0), (4, 2), (8, 1), (8, 2)]),
+    NormalFloat(3),
+    NormalFloat(4),
 ]
 
 SAMPLERS = {
@@ -35,6 +51,7 @@ SAMPLERS = {
     "sparse": lambda rng: rng.standard_normal(300) * (rng.random(300) < 0.1),
     "zeros_and_ones": lambda rng: np.array([0.0, 0.0, 0.0, 1.0, -1.0]),
     "two": lambda rng: rng.standard_normal(2),
+    "one_sided": lambda rng: -rng.exponential(size=100),
 }
 
 
@@ -100,11 +117,45 @@ def test_esb_alphas(bits, k, alpha):
 
 @pytest.mark.parametrize(("bits", "k", "published"), [(4, 0, 0.0381), (5, 1, 0.0391)])
 def test_esb_alphas_better_than_published(bits, k, published):
-    search = Search(Normal(), ESB(bits, k), TOLERANCE)
-    scales = np.array([esb_alpha(bits, k), published])
-    inner, squares = search.products(scales)
-    ours, theirs = 1 - 2 * scales * inner + scales**2 * squares
+    search = Search(population_sides(Normal(), ESB(bits, k)), TOLERANCE)
+    ours, theirs = search.errors(np.zeros(2, int), np.array([esb_alpha(bits, k), published]))
     assert ours < theirs
+
+
+def expected_error(values, scale):
+    """Return the expected squared error of rounding N(0, 1) to `values` times `scale`."""
+    v = values * scale
+    edges = np.concatenate([[-np.inf], (v[1:] + v[:-1]) / 2, [np.inf]])
+    mass, density = np.diff(stats.norm.cdf(edges)), stats.norm.pdf(edges)
+    # The mean of (x - v)^2 over each cell, from the moments of the truncated normal.
+    first = density[:-1] - density[1:]
+    finite = np.where(np.isfinite(edges), edges, 0.0)
+    second = mass + finite[:-1] * density[:-1] - finite[1:] * density[1:]
+    return float((second - 2 * v * first + v**2 * mass).sum())
+
+
+LEGAL = [(b, k) for b in range(2, 9) for k in range(max(0, b - 5), b - 1)]
+
+
+@pytest.mark.parametrize(("bits", "k"), LEGAL)
+def test_esb_alphas_minimise_the_expected_error(bits, k):
+    """Every legal (b, k), also those nobody published: a dense grid, then the nearest minimum."""
+    values = ESB(bits, k).values
+    grid = np.geomspace(0.5 / values[-1], 3 / values[values > 0].min(), 1500)
+    errors = [expected_error(values, scale) for scale in grid]
+    place = int(np.clip(np.argmin(errors), 1, len(grid) - 2))
+    found = optimize.minimize_scalar(
+        lambda scale: expected_error(values, scale),
+        bounds=(grid[place - 1], grid[place + 1]),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    alpha = esb_alpha(bits, k)
+    assert expected_error(values, alpha) <= found.fun * (1 + 1e-9)
+    # 15 binades are more than the normal distribution needs: twice the scale does nearly as well,
+    # and the grid may end there.
+    binades = np.log2(found.x / alpha)
+    assert binades == pytest.approx(round(binades) if k == bits - 5 else 0, abs=1e-4)
 
 
 def test_esb_alpha_has_six_digits():
@@ -135,6 +186,57 @@ def test_kept_axis(axis):
     assert scales.dtype == np.float64
     expected = [optimal_scale(x.take(i, axis), DyBit(4)) for i in range(x.shape[axis])]
     np.testing.assert_array_equal(scales, expected)
+
+
+@pytest.mark.parametrize("fmt", [DyBit(4), DyBit(8), DyBit(4, False), ESB(4, 2), NormalFloat(4)])
+def test_rows_do_not_see_each_other(fmt):
+    """Long and short rows (other ways to sum), rows of zeros, of one magnitude, of any order."""
+    seed = 17
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for length in (7, 150, 2500):
+        x = rng.standard_normal((9, length)) * np.logspace(-200, 200, 9)[:, None]
+        x[2] = 0
+        x[3] = -0.7
+        x[4, ::2] = 0
+        x[5, 1:] = 0
+        scales = optimal_scale(x, fmt, axis=0)
+        np.testing.assert_array_equal(scales, [optimal_scale(row, fmt) for row in x])
+        assert scales[2] == 1
+
+
+@pytest.mark.parametrize("length", [6, 400])
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_weights_count_an_element_as_often(fmt, length):
+    seed = 18
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    x, weights = rng.standard_normal(length), rng.integers(0, 4, length)
+    weights[:2] = 0, 3
+    repeated = np.repeat(x, weights)
+    error = squared_error(x, fmt, optimal_scale(x, fmt, weights=0.1 * weights), weights=weights)
+    least = squared_error(repeated, fmt, optimal_scale(repeated, fmt))
+    assert error == pytest.approx(least, rel=2 * TOLERANCE)
+    both = optimal_scale(np.stack([x, x]), fmt, 0, weights=np.stack([weights, np.ones(length)]))
+    assert both[0] == optimal_scale(x, fmt, weights=weights)
+    assert both[1] == pytest.approx(optimal_scale(x, fmt), rel=1e-6)
+
+
+def test_weights_broadcast():
+    seed = 19
+    print(f"seed {seed}")
+    x = np.random.default_rng(seed).standard_normal((6, 40))
+    weights = np.arange(40)
+    expected = optimal_scale(x, DyBit(4), weights=np.tile(weights, (6, 1)))
+    assert optimal_scale(x, DyBit(4), weights=weights) == expected
+    assert optimal_scale(x, DyBit(4), weights=0) == 1
+
+
+def test_elements_without_weight_do_not_matter():
+    x = np.array([[0.3, 1.1, 2.7, 0.9, 1e6], [0.3, 1.1, 2.7, 0.9, 0.0]])
+    weights = [1, 1, 1, 1, 0]
+    scales = optimal_scale(x, ESB(4, 2), axis=0, weights=weights)
+    assert scales == pytest.approx([optimal_scale(x[0, :4], ESB(4, 2))] * 2)
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
@@ -213,6 +315,12 @@ def test_other_refusals():
             optimal_scale(np.ones((2, 2)), DyBit(4), axis=axis)
     with pytest.raises(ValueError, match=r"^x must have an axis to keep, not shape \(\)$"):
         optimal_scale(1.0, DyBit(4), axis=0)
+    with pytest.raises(ValueError, match=r"^weights must broadcast against x of shape \(2,\), not"):
+        optimal_scale([1.0, 2.0], DyBit(4), weights=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"^weights must not be negative, not -1\.0$"):
+        squared_error([1.0, 2.0], DyBit(4), 1.0, weights=-1)
+    with pytest.raises(ValueError, match=r"^weights must be finite, not nan at index \(1,\)$"):
+        optimal_scale([1.0, 2.0], DyBit(4), weights=[0, np.nan])
     with pytest.raises(ValueError, match=r"^limits must not be empty$"):
         best_exponent_limit([1.0], 4, True, limits=[])
     with pytest.raises(ValueError, match=r"^max_exponent_bits must be 1 to 3 for 4 bits signed"):
@@ -255,3 +363,10 @@ def test_equal_exponent_limits_give_the_larger():
     x = np.append(np.random.default_rng(seed).laplace(size=200), 0)
     assert best_exponent_limit(x, 8, True)[0] == DyBit(8)
     assert best_exponent_limit([0.0], 4, False) == (DyBit(4, False), 1.0)
+
+
+def test_sign_is_needed_where_an_element_is_negative():
+    assert needs_sign([0.0, -1e-300])
+    assert not needs_sign([0.0, -0.0, 5.0])
+    with pytest.raises(ValueError, match=r"^x must be finite, not inf at index \(0,\)$"):
+        needs_sign([np.inf])

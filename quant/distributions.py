@@ -1,0 +1,184 @@
+"""Magnitudes to be rounded: rows of samples, and populations in closed form.
+
+Which value a number rounds to depends on the midpoints it lies between, so the squared error of a
+rounding needs no more of a distribution than how many magnitudes lie below a limit, and their sum.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from dybit.quant.levels import Levels
+
+__all__ = ["Distribution", "Laplace", "Normal", "Samples", "StudentT4"]
+
+CELLS = 1 << 17
+"""Numbers in flight at once: temporaries stay in the cache."""
+
+SEARCH_COST = 16
+"""Elements rounded in the time that it takes to find one midpoint among them."""
+
+_Array = NDArray[np.float64]
+_Rows = NDArray[np.intp]
+
+
+class Distribution(ABC):
+    """Number, sum, sum of squares and largest of the magnitudes in each row."""
+
+    count: _Array
+    total: _Array
+    power: _Array
+    largest: _Array
+
+    @abstractmethod
+    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        """Return number and sum of the magnitudes up to each limit.
+
+        Parameters
+        ----------
+        rows : (K,) ndarray of int
+        limits : (K, M) ndarray of float
+            Limits for the magnitudes of each of `rows`.
+
+        Returns
+        -------
+        numbers, sums : (K, M) ndarray of float
+        """
+
+    def products(self, rows: _Rows, scales: _Array, levels: Levels) -> tuple[_Array, _Array]:
+        """Return <x, q> and <q, q> of each of `rows`, q being the levels that x / scale rounds to.
+
+        A row's result depends on nothing but the row and its scale.
+        """
+        inner, squares = np.empty(len(rows)), np.empty(len(rows))
+        smallest, midpoints = levels.values[0], levels.midpoints
+        for part in _parts(len(rows), len(midpoints)):
+            row = rows[part]
+            numbers, sums = self.below(row, np.multiply.outer(scales[part], midpoints))
+            count, total = self.count[row], self.total[row]
+            inner[part] = smallest * total + _dot(total[:, None] - sums, levels.steps)
+            squares[part] = smallest**2 * count
+            squares[part] += _dot(count[:, None] - numbers, levels.square_steps)
+        return inner, squares
+
+
+class Samples(Distribution):
+    """Given magnitudes, row by row, each counted with its weight.
+
+    Parameters
+    ----------
+    magnitudes : (R, n) ndarray of float64
+    weights : (R, n) ndarray of float64, optional
+        Not negative; 1 by default.
+    """
+
+    def __init__(self, magnitudes: _Array, weights: _Array | None = None) -> None:
+        rows, length = magnitudes.shape
+        if weights is None:
+            ordered, numbers = np.sort(magnitudes), np.ones_like(magnitudes)
+        else:
+            order = np.argsort(magnitudes)
+            ordered = np.take_along_axis(magnitudes, order, axis=1)
+            numbers = np.take_along_axis(weights, order, axis=1)
+        sums = ordered * numbers
+        self.count, self.total = numbers.sum(axis=1), sums.sum(axis=1)
+        self.power, self.largest = (sums * ordered).sum(axis=1), ordered[:, -1]
+        self._length, self._weights = length, None if weights is None else numbers
+        self._numbers = np.zeros((rows, length + 1))
+        self._sums = np.zeros((rows, length + 1))
+        np.cumsum(numbers, axis=1, out=self._numbers[:, 1:])
+        np.cumsum(sums, axis=1, out=self._sums[:, 1:])
+        # One less than a power of two: a binary search then has no ends to look out for.
+        self._top = 1 << length.bit_length() >> 1
+        self._ordered = np.full((rows, 2 * self._top - 1), np.inf)
+        self._ordered[:, :length] = ordered
+
+    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        if len(self._ordered) == 1:
+            places = np.searchsorted(self._ordered[0], limits, side="right")
+        else:
+            places = self._search(rows, limits)
+        places += (rows * (self._length + 1))[:, None]
+        return self._numbers.ravel()[places], self._sums.ravel()[places]
+
+    def products(self, rows: _Rows, scales: _Array, levels: Levels) -> tuple[_Array, _Array]:
+        if not levels.is_tabled or self._length > SEARCH_COST * len(levels.midpoints):
+            return super().products(rows, scales, levels)
+        inner, squares = np.empty(len(rows)), np.empty(len(rows))
+        for part in _parts(len(rows), self._length):
+            row = rows[part]
+            x = self._ordered[row, : self._length]
+            q = levels.nearest(x * (1 / scales[part])[:, None])
+            if self._weights is not None:
+                x = x * self._weights[row]
+                squares[part] = np.einsum("kn,kn,kn->k", q, q, self._weights[row])
+            else:
+                squares[part] = np.einsum("kn,kn->k", q, q)
+            inner[part] = np.einsum("kn,kn->k", x, q)
+        return inner, squares
+
+    def _search(self, rows: _Rows, limits: _Array) -> _Rows:
+        """Return the number of magnitudes up to each limit, all rows searched at once."""
+        ordered, start = self._ordered.ravel(), (rows * self._ordered.shape[1])[:, None]
+        places = np.zeros(limits.shape, dtype=np.intp)
+        step = self._top
+        while step:
+            places += step * (ordered[places + (start + step - 1)] <= limits)
+            step >>= 1
+        return places
+
+
+class Normal(Distribution):
+    """The magnitudes of N(0, 1)."""
+
+    count = np.array([1.0])
+    total = np.array([np.sqrt(2 / np.pi)])
+    power = np.array([1.0])
+    largest = np.array([10.0])  # beyond lies 1e-23 of the distribution
+
+    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        return 2 * ndtr(limits) - 1, -self.total * np.expm1(-np.square(limits) / 2)
+
+
+class Laplace(Distribution):
+    """The magnitudes of the Laplace distribution of density ``exp(-abs(x)) / 2``."""
+
+    count = np.array([1.0])
+    total = np.array([1.0])
+    power = np.array([2.0])
+    largest = np.array([50.0])  # beyond lies 1e-22 of the distribution
+
+    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        number = -np.expm1(-limits)
+        return number, number - limits * np.exp(-limits)
+
+
+class StudentT4(Distribution):
+    """The magnitudes of Student's t distribution with four degrees of freedom."""
+
+    count = np.array([1.0])
+    total = np.array([1.0])
+    power = np.array([2.0])
+    largest = np.array([1e6])  # beyond lies 1e-11 of the sum of squares
+
+    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        # With s = sin(atan(t / 2)) and its cosine c: (3 s - s**3) / 2, and 1 - c**3.
+        cosine = 2 / np.sqrt(4 + np.square(limits))
+        sine = limits * cosine / 2
+        return (3 * sine - sine**3) / 2, 1 - cosine**3
+
+
+def _parts(count: int, width: int) -> list[slice]:
+    """Cut so many rows of a width into pieces of at most `CELLS` numbers, or one row."""
+    length = max(1, CELLS // max(1, width))
+    return [slice(start, start + length) for start in range(0, count, length)]
+
+
+def _dot(cells: _Array, weights: _Array) -> _Array:
+    # Unlike a matrix product's, the sum over one row does not depend on how many there are.
+    sums: _Array = np.einsum("km,m->k", cells, weights)
+    return sums
