@@ -37,6 +37,15 @@ def fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tensor
     ValueError
         If `x` contains NaN, or the scale does not fit.
     """
+    if torch.compiler.is_compiling():
+        # To refuse NaN is to look at the data: the compiled graph ends before and begins behind.
+        eager = torch.compiler.disable(_fake_quantize)  # type: ignore[no-untyped-call]
+        outside: Tensor = eager(x, fmt, scale)
+        return outside
+    return _fake_quantize(x, fmt, scale)
+
+
+def _fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tensor:
     if not isinstance(x, Tensor) or x.dtype not in COMPUTE:
         kind = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be a tensor of float16, bfloat16, float32 or float64, not {kind}")

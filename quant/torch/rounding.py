@@ -115,12 +115,10 @@ def _along(scale: Tensor, x: Tensor, order: list[int]) -> Tensor:
 def _rows(x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Return a contiguous `x` as (outer, channels, inner), and the scale as (1, channels, 1)."""
     kept = [axis for axis, size in enumerate(scale.shape) if size > 1]
-    if not kept:
-        return x.view(1, 1, -1), scale.reshape(1, 1, 1)
-    first, last = kept[0], kept[-1] + 1
-    if scale.shape[first:last] != x.shape[first:last]:  # shared in the middle
-        return x.view(1, -1, 1), scale.expand(x.shape).reshape(1, -1, 1)
-    factor = scale.reshape(1, -1, 1)
+    first, last = (kept[0], kept[-1] + 1) if kept else (0, 0)
+    if scale.shape[first:last] != x.shape[first:last]:  # one that is shared lies between
+        scale, last = scale.expand(x.shape), x.ndim
+    factor = scale.reshape(1, -1, 1).contiguous()
     return x.view(-1, factor.shape[1], math.prod(x.shape[last:])), factor
 
 
@@ -161,7 +159,7 @@ def _mask_blocks(
         if same_type:
             torch.ops.aten.hardtanh_backward.grad_input(passed, y, below, above, grad_input=target)
         else:
-            torch.where((y >= least) & (y <= greatest), passed, 0, out=target)
+            target.copy_(passed).masked_fill_((y < least) | (y > greatest), 0)
 
 
 def _quotient(x: Tensor, scale: Tensor, out: Tensor | None) -> Tensor:

@@ -133,3 +133,18 @@ def test_refuses() -> None:
     for shape in ((2,), (1, 1, 3)):
         with pytest.raises(ValueError, match=r"scale must broadcast against x of shape \(2, 3\)"):
             fake_quantize(x, fmt, torch.ones(shape))
+
+
+def test_ends_a_compiled_graph_without_a_word() -> None:
+    class Model(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return fake_quantize(x.relu(), DyBit(4), 0.3) * 2
+
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    compiled = torch.compile(Model(), backend="eager")
+    (wanted,) = torch.autograd.grad(Model()(x).sum(), x)
+    (grad,) = torch.autograd.grad(compiled(x).sum(), x)
+    assert torch.equal(compiled(x), Model()(x))
+    assert torch.equal(grad, wanted)
+    with pytest.raises(ValueError, match="x must not contain NaN"):
+        compiled(x * torch.nan)
