@@ -80,7 +80,7 @@ def optimal_scale(
     if axis is None:
         weights = None if given is None else given[None]
         return float(_rows(array[None], 0, weights).optimal_scales(fmt)[0])
-    return _rows(array, checked_axis(axis, array), given).optimal_scales(fmt)
+    return _rows(array, checked_axis(axis, array.shape), given).optimal_scales(fmt)
 
 
 def best_exponent_limit(
@@ -206,11 +206,11 @@ def checked_weights(weights: ArrayLike | None, array: NDArray[Any]) -> _Array | 
     return spread
 
 
-def checked_axis(axis: int, array: NDArray[Any]) -> int:
-    """Return the index of an axis of `array`, or raise."""
-    if not array.ndim:
+def checked_axis(axis: int, shape: tuple[int, ...]) -> int:
+    """Return an axis of tensors of that shape, or raise."""
+    if not shape:
         raise ValueError("x must have an axis to keep, not shape ()")
-    return checked_int("axis", axis, -array.ndim, array.ndim - 1, f" for shape {array.shape}")
+    return checked_int("axis", axis, -len(shape), len(shape) - 1, f" for shape {shape}")
 
 
 def _check_finite(name: str, array: NDArray[Any]) -> None:

@@ -36,7 +36,8 @@ class Rows:
     """
 
     def __init__(self, values: NDArray[Any], weights: _Array | None = None) -> None:
-        self.values = values.astype(np.float64, copy=False)
+        # Contiguous: a sum then does not depend on how the tensor lay in memory.
+        self.values = np.ascontiguousarray(values, dtype=np.float64)
         self.weights = weights
         if weights is not None:
             heaviest = weights.max(axis=1, keepdims=True)
@@ -77,6 +78,23 @@ class Rows:
             reach = np.where(reach > 0, reach, magnitudes.max(axis=1))
             scales = np.maximum(scales, reach / part.values[-1])
         return np.where(self.largest(fmt) > 0, _positive(scales), 1.0)
+
+    def aligned(self, fmt: NumberFormat, alpha: float) -> _Array:
+        """Return `alpha` standard deviations, and optimal scales where there is no deviation."""
+        largest = np.abs(self.values).max(axis=1, keepdims=True)
+        values = self.values / np.where(largest > 0, largest, 1.0)
+        weights = np.ones_like(values) if self.weights is None else self.weights
+        count = np.maximum(weights.sum(axis=1, keepdims=True), _LIMITS.tiny)
+        centred = values - (values * weights).sum(axis=1, keepdims=True) / count
+        variances = (np.square(centred) * weights).sum(axis=1, keepdims=True) / count
+        # Elements all equal have no more than what rounding leaves of their mean.
+        deviations = np.where(np.ptp(values, axis=1) > 0, (np.sqrt(variances) * largest)[:, 0], 0)
+        scales = _positive(alpha * deviations)
+        still = deviations == 0
+        if still.any():
+            counted = None if self.weights is None else self.weights[still]
+            scales[still] = Rows(self.values[still], counted).optimal_scales(fmt)
+        return scales
 
     def power_of_two_scales(self, fmt: NumberFormat, scales: _Array | None = None) -> _Array:
         """Return powers of two of least squared error.

@@ -63,5 +63,6 @@ class NormalFloat(NumberFormat):
         outermost = (1 / (4 * half) + 1 / (4 * half - 2)) / 2
         positive = -ndtri(np.linspace(outermost, 0.5, half + 1)[:-1])
         negative = ndtri(np.linspace(outermost, 0.5, half)[:-1])
-        quantiles: NDArray[np.float64] = np.concatenate([negative, [0.0], positive[::-1]])
-        return (quantiles / positive[0]).astype(np.float32)
+        quantiles = np.concatenate([negative, [0.0], positive[::-1]]) / positive[0]
+        values: NDArray[np.float32] = quantiles.astype(np.float32)
+        return values
