@@ -35,7 +35,8 @@ template <> struct Bits<double> {
 
 // The fields of Steps in steps.py.
 template <class Float> struct Steps {
-    Float least, greatest, gain, low, high, alternate, shift;
+    Float least, greatest, gain, low, high, shift;
+    int32_t slope, alternate;
 };
 
 // Element i belongs to scale[i / inner % channels].
@@ -65,7 +66,7 @@ template <Kind kind, class Float> INLINE Float rounded(Float y, const Steps<Floa
         Float power = masked(y, Bits<Float>::exponent);
         constant = (kind == square ? power * power : power) * steps.gain;
         if constexpr (kind == alternating)
-            constant += masked(y, Bits<Float>::exponent_pair) * steps.alternate;
+            constant += masked(y, Bits<Float>::exponent_pair);
         constant = constant < steps.low ? steps.low : constant;
         constant = constant > steps.high ? steps.high : constant;
     }
@@ -125,14 +126,15 @@ INLINE int round_part(const Steps<Float>& steps, const Layout& layout, int64_t b
 }
 
 template <class Float>
-INLINE int round_any(const Steps<Float>& steps, int slope, const Layout& layout, int64_t begin,
-                     int64_t end, const Float* x, const Float* scale, Float* out) {
+INLINE int round_any(const Steps<Float>& steps, const Layout& layout, int64_t begin, int64_t end,
+                     const Float* x, const Float* scale, Float* out) {
     if (steps.shift != 0) return round_part<halves>(steps, layout, begin, end, x, scale, out);
-    if (slope == 0) return round_part<uniform>(steps, layout, begin, end, x, scale, out);
-    if (slope == 2) return round_part<square>(steps, layout, begin, end, x, scale, out);
-    if (steps.alternate != 0)
-        return round_part<alternating>(steps, layout, begin, end, x, scale, out);
-    return round_part<linear>(steps, layout, begin, end, x, scale, out);
+    if (steps.alternate) return round_part<alternating>(steps, layout, begin, end, x, scale, out);
+    switch (steps.slope) {
+        case 0: return round_part<uniform>(steps, layout, begin, end, x, scale, out);
+        case 1: return round_part<linear>(steps, layout, begin, end, x, scale, out);
+        default: return round_part<square>(steps, layout, begin, end, x, scale, out);
+    }
 }
 
 template <class Float>
@@ -173,23 +175,23 @@ template <class Part> void share(const Layout& layout, Part part) {
 }  // namespace
 
 // For each type: round, which returns whether x has a NaN, and mask, which lets the gradient pass
-// where x / scale lies within the range.
+// where x / scale lies within the range. The loops are compiled for several processors.
 #define DEFINE(Float)                                                                              \
-    CLONES static int round_##Float(const Steps<Float>* steps, int slope, const Layout* layout,      \
+    CLONES static int round_##Float(const Steps<Float>& steps, const Layout& layout,               \
                                     int64_t begin, int64_t end, const Float* x,                    \
                                     const Float* scale, Float* out) {                              \
-        return round_any(*steps, slope, *layout, begin, end, x, scale, out);                        \
+        return round_any(steps, layout, begin, end, x, scale, out);                                \
     }                                                                                              \
-    CLONES static void mask_##Float(Float least, Float greatest, const Layout* layout,             \
+    CLONES static void mask_##Float(Float least, Float greatest, const Layout& layout,             \
                                     int64_t begin, int64_t end, const Float* grad, const Float* x, \
                                     const Float* scale, Float* out) {                              \
-        mask_any(least, greatest, *layout, begin, end, grad, x, scale, out);                       \
+        mask_any(least, greatest, layout, begin, end, grad, x, scale, out);                        \
     }                                                                                              \
-    EXPORT int dybit_round_##Float(const Steps<Float>* steps, int slope, const Layout* layout,       \
+    EXPORT int dybit_round_##Float(const Steps<Float>* steps, const Layout* layout,                \
                                    const Float* x, const Float* scale, Float* out) {               \
         std::vector<int> nan(layout->threads);                                                     \
         share(*layout, [&](int64_t thread, int64_t begin, int64_t end) {                           \
-            nan[thread] = round_##Float(steps, slope, layout, begin, end, x, scale, out);           \
+            nan[thread] = round_##Float(*steps, *layout, begin, end, x, scale, out);               \
         });                                                                                        \
         return *std::max_element(nan.begin(), nan.end());                                          \
     }                                                                                              \
@@ -197,7 +199,7 @@ template <class Part> void share(const Layout& layout, Part part) {
                                    const Float* grad, const Float* x, const Float* scale,          \
                                    Float* out) {                                                   \
         share(*layout, [&](int64_t, int64_t begin, int64_t end) {                                  \
-            mask_##Float(least, greatest, layout, begin, end, grad, x, scale, out);                           \
+            mask_##Float(least, greatest, *layout, begin, end, grad, x, scale, out);               \
         });                                                                                        \
     }
 

@@ -46,7 +46,8 @@ THREAD_ELEMENTS = 1 << 18
 
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
 _FLOAT = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
-_FIELDS = ("least", "greatest", "gain", "low", "high", "alternate", "shift")
+_REAL_FIELDS = ("least", "greatest", "gain", "low", "high", "shift")
+_INTEGER_FIELDS = ("slope", "alternate")
 
 
 class _Layout(ctypes.Structure):
@@ -67,7 +68,7 @@ class Kernel:
         """Write the rounded `x` to `out`; return whether `x` has a NaN."""
         function = getattr(self.library, f"dybit_round_{_SUFFIX[x.dtype]}")
         constants = ctypes.byref(_constants(steps, x.dtype))
-        return bool(function(constants, steps.slope, _layout(x), *_pointers(x, scale, out)))
+        return bool(function(constants, _layout(x), *_pointers(x, scale, out)))
 
     def mask(
         self, least: float, greatest: float, grad: Tensor, x: Tensor, scale: Tensor, out: Tensor
@@ -147,12 +148,14 @@ def build() -> Path | None:
 @lru_cache(maxsize=256)
 def _constants(steps: Steps, dtype: torch.dtype) -> ctypes.Structure:
     """Return the steps as the kernel reads it."""
-    return _structure(dtype)(*[getattr(steps, field) for field in _FIELDS])
+    names = (*_REAL_FIELDS, *_INTEGER_FIELDS)
+    return _structure(dtype)(*[getattr(steps, name) for name in names])
 
 
 @cache
 def _structure(dtype: torch.dtype) -> type[ctypes.Structure]:
-    fields = [(field, _FLOAT[dtype]) for field in _FIELDS]
+    fields: list[tuple[str, Any]] = [(name, _FLOAT[dtype]) for name in _REAL_FIELDS]
+    fields += [(name, ctypes.c_int32) for name in _INTEGER_FIELDS]
     return type("_Grid", (ctypes.Structure,), {"_fields_": fields})
 
 

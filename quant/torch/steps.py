@@ -49,10 +49,11 @@ class Steps:
         The power of p in the step, 0 to 2.
     gain, low, high : float
         The constant to add is ``p**slope * gain``, not below `low` nor above `high`.
-    alternate : float
-        Where every power of two is followed by one value, codes are even and odd in turn. This
-        times the power of four at or below p (in the exponent's own bits) makes the constant an
-        odd multiple every second time. Otherwise 0.
+    alternate : bool
+        Whether the constant is an odd multiple of the step every second time, for formats in which
+        every power of two is followed by one value and codes are even and odd in turn. To add the
+        power of four at or below p, in the exponent's own bits, does it: that is p or p / 2, one
+        step or half of one, which the sum's own rounding drops.
     shift : float
         Magnitudes are this far above the multiples of the step: 1/2 of it on a grid without zero.
     """
@@ -63,7 +64,7 @@ class Steps:
     gain: float
     low: float
     high: float
-    alternate: float = 0.0
+    alternate: bool = False
     shift: float = 0.0
 
     def round_(self, y: Tensor, work: Tensor) -> None:
@@ -95,7 +96,7 @@ class Steps:
         work.mul_(self.gain)
         if self.alternate:
             pair = bits.bitwise_and(_EXPONENT_PAIR[y.dtype]).view(y.dtype)
-            work.add_(pair, alpha=self.alternate)
+            work.add_(pair)
         return work.clamp_(self.low, self.high)
 
 
@@ -151,5 +152,4 @@ def _candidates(fmt: NumberFormat, dtype: torch.dtype) -> Iterator[Steps]:
         gain = float(gaps[place] / power**slope) * magic
         yield Steps(least, greatest, slope, gain, low, high)
         yield Steps(least, greatest, slope, gain, low, high - coarsest)
-    for alternate in (1.0, 2.0):
-        yield Steps(least, greatest, 1, magic, low, np.inf, alternate)
+    yield Steps(least, greatest, 1, magic, low, np.inf, alternate=True)

@@ -141,6 +141,8 @@ def test_scales_of_any_shape(
             x = np.asarray(numbers * factor)
         got = fake_quantize(torch.from_numpy(x), fmt, torch.from_numpy(factor))
         assert_same_bits(got, codec(x, fmt, factor), x)
+        spread = torch.from_numpy(factor)[..., None].expand(*shape[1], 2).contiguous()[..., 0]
+        assert torch.equal(fake_quantize(torch.from_numpy(x), fmt, spread), got)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -153,7 +155,13 @@ def test_every_half_precision_number(fmt: NumberFormat, dtype: torch.dtype) -> N
         y = torch.from_numpy(x.float().numpy() / factor).to(dtype)
     values = fmt.decode(fmt.encode(y.float().numpy())).astype(np.float32)
     wanted = torch.from_numpy(values * factor).to(dtype)
-    assert torch.equal(fake_quantize(x, fmt, 0.3).view(torch.int16), wanted.view(torch.int16))
+    x.requires_grad_()
+    got = fake_quantize(x, fmt, 0.3)
+    assert torch.equal(got.view(torch.int16), wanted.view(torch.int16))
+    got.sum().backward()
+    inside = (y.double() >= fmt.values[0]) & (y.double() <= fmt.max)
+    assert x.grad is not None
+    assert torch.equal(x.grad, inside.to(dtype))
 
 
 @pytest.mark.parametrize("fmt", SOME, ids=str)
