@@ -1,19 +1,20 @@
-"""Counts what a design takes of an UltraScale+ FPGA, block by block, with Yosys.
+"""Counts what a design takes of an UltraScale+ FPGA, block by block, and how deep its logic is.
 
-The hierarchy is kept: a block counts the same in every place, and blocks add up to the whole.
-A placer may save a little more where two blocks meet.
+A block counts the same in every place, and blocks add up to the whole. A placer may save a little
+more where two blocks meet, and where two small LUTs share a site: here each counts as one.
 """
 
-import json
 from collections import Counter
-from pathlib import Path
 
-from dybit.hw.yosys import run_yosys
+from dybit.hw.synthesis import read_manifest, synthesise
+from dybit.hw.timing import logic_depth
 
 __all__ = ["KINDS", "count_resources"]
 
-KINDS = ("lut", "ff", "dsp", "bram")
-"""What is counted: LUTs (also as memory or shift register), flip-flops, DSP48E2, 36-kbit BRAMs."""
+KINDS = ("lut", "ff", "dsp", "bram", "carry")
+"""What is counted: LUTs (also as memory or shift register), flip-flops, DSP48E2, 36-kbit BRAMs,
+and CARRY8, which come with the LUTs they add to.
+"""
 
 _CELLS = {
     **{f"LUT{inputs}": ("lut", 1) for inputs in range(1, 7)},
@@ -25,15 +26,11 @@ _CELLS = {
     "DSP48E2": ("dsp", 1),
     "RAMB36E2": ("bram", 1),
     "RAMB18E2": ("bram", 0.5),
+    "CARRY8": ("carry", 1),
+    "CARRY4": ("carry", 0.5),  # a CARRY8 is two of them, of one chain or of two
 }
 # They come with the LUTs of a slice, or with the clock.
-_FREE = {"CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "BUFG", "$scopeinfo"}
-
-_SCRIPT = """
-read_verilog {files}
-synth_xilinx -family xcup -noiopad -top {top}
-tee -q -o {report} stat -json -tech xilinx
-"""
+_FREE = {"MUXF7", "MUXF8", "MUXF9", "BUFG", "$scopeinfo"}
 
 
 def _count(name, cells, modules):
@@ -58,41 +55,45 @@ def _count(name, cells, modules):
     return counts, children
 
 
-def count_resources(directory):
-    """Synthesise an emitted design and count its cells.
+def count_resources(directory, blocks=None, dsp=True):
+    """Synthesise an emitted design, count its cells and measure its logic depth.
 
     Parameters
     ----------
     directory : path
         Where `dybit.hw.verilog.emit` put the design.
+    blocks : collection of str, optional
+        Components that stay blocks of their own; the others count, optimised, as their parents'.
+        The top is a block in any case: ``()`` flattens the design. Default: all of them.
+    dsp : bool
+        Multiplications may take DSP blocks.
 
     Returns
     -------
     dict
-        ``blocks``, a list of {block, module, instances, own, each}, the top first: what one
-        instance takes by itself, and with all it contains; and ``total``.
+        ``blocks``, a list of {block, module, instances, own, each, depth}, the top first: what
+        one instance takes by itself, and with all it contains, and the paths of
+        `dybit.hw.timing.logic_depth` as dicts; ``total`` and ``depth``, those of the top.
 
     Raises
     ------
     YosysError
         If Yosys is missing or refuses the design.
     """
-    directory = Path(directory).resolve()
-    manifest = json.loads((directory / "manifest.json").read_text())
-    report = directory / ".resources.json"
-    try:
-        script = _SCRIPT.format(
-            files=" ".join(manifest["verilog"]), top=manifest["top"], report=report.name
-        )
-        run_yosys(script, directory)
-        synthesised = json.loads(report.read_text())["modules"]
-    finally:
-        report.unlink(missing_ok=True)
-    modules = manifest["modules"]
+    manifest = read_manifest(directory)
+    netlist = synthesise(directory, blocks, dsp)
+    modules = {
+        name: module
+        for name, module in manifest["modules"].items()
+        if blocks is None or name == manifest["top"] or module["component"] in blocks
+    }
     cells = {name: {} for name in modules}  # Yosys may drop a block of which nothing is left
-    for name, module in synthesised.items():
-        cells[name.removeprefix("\\")] = module["num_cells_by_type"]
+    for name, module in netlist.items():
+        cells[name] = Counter(cell["type"] for cell in module["cells"].values())
     counted = {name: _count(name, cells, modules) for name in modules}
+    depths = {
+        name: [depth._asdict() for depth in front] for name, front in logic_depth(netlist).items()
+    }
 
     def each(name):
         own, children = counted[name]
@@ -109,8 +110,10 @@ def count_resources(directory):
                 "instances": module["instances"],
                 "own": {kind: counted[name][0][kind] for kind in KINDS},
                 "each": each(name),
+                "depth": depths.get(name, []),
             }
             for name, module in modules.items()
         ],
         "total": each(manifest["top"]),
+        "depth": depths[manifest["top"]],
     }

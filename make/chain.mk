@@ -14,8 +14,8 @@ verilog: $(STAMP) ## build/verilog/CONFIG/: Verilog and manifest.json
 sim: $(STAMP) ## every RTL bench against its model; CONFIG=... names the array
 	$(RUN) -m dybit.scripts.sim $(if $(SIM_CONFIG),--config '$(SIM_CONFIG)')
 
-resources: $(STAMP) ## build/resources/CONFIG.json: LUT, FF, DSP and BRAM by block
-	$(RUN) -m dybit.scripts.resources --config '$(CONFIG)'
+resources: $(STAMP) ## build/resources/CONFIG.json: LUT, FF, DSP, BRAM and logic depth by block; DSP=no
+	$(RUN) -m dybit.scripts.resources --config '$(CONFIG)' $(if $(filter no,$(DSP)),--no-dsp)
 
 bench: $(STAMP) ## build/bench/*.json: every performance figure
 	$(RUN) -m dybit.scripts.bench

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dybit.hw.ecp5 import NextpnrError
 from dybit.hw.yosys import YosysError
 from dybit.quant.config import ConfigError
 from dybit.quant.layers import NetworkError
@@ -51,7 +52,7 @@ class UserError(ValueError):
     """What the user gave cannot be used; the message is one line for them to act on."""
 
 
-MISTAKES = (UserError, ConfigError, NetworkError, ToolMissing, ToolFailed, YosysError)
+MISTAKES = (UserError, ConfigError, NetworkError, ToolMissing, ToolFailed, YosysError, NextpnrError)
 
 
 def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:

@@ -1,0 +1,75 @@
+"""Synthesises an emitted design for an UltraScale+ FPGA, to a netlist that Python can read."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from dybit.hw.yosys import run_yosys
+
+__all__ = ["read_manifest", "read_netlist", "synthesise"]
+
+_SCRIPT = """
+read_verilog {files}
+{keep}
+synth_xilinx -family xcup -noiopad {options} -top {top}
+write_json "{netlist}"
+"""
+
+
+def read_manifest(directory):
+    """Return the manifest of the design in `directory`."""
+    return json.loads((Path(directory) / "manifest.json").read_text())
+
+
+def read_netlist(path):
+    """Return {name: module} of what ``write_json`` wrote, without the library's cells."""
+    modules = json.loads(Path(path).read_text())["modules"]
+    library = {"blackbox", "whitebox"}
+    return {name: m for name, m in modules.items() if library.isdisjoint(m["attributes"])}
+
+
+def synthesise(directory, blocks=None, dsp=True):
+    """Synthesise an emitted design with Yosys, as ``synth_xilinx`` does by default.
+
+    Parameters
+    ----------
+    directory : path
+        Where `dybit.hw.verilog.emit` put the design.
+    blocks : collection of str, optional
+        Names of the components that stay modules of their own; all others dissolve into their
+        parents and are optimised with them. Default: all stay, and none is optimised across its
+        border.
+    dsp : bool
+        Multiplications may take DSP blocks; otherwise they are built from LUTs. Blocks that the
+        design instantiates itself stay.
+
+    Returns
+    -------
+    dict
+        {name: module} as Yosys' ``write_json`` has them.
+
+    Raises
+    ------
+    YosysError
+        If Yosys is missing or refuses the design.
+    """
+    directory = Path(directory).resolve()
+    manifest = read_manifest(directory)
+    options, keep = [] if dsp else ["-nodsp"], ""
+    if blocks is not None:
+        options.append("-flatten")
+        modules = manifest["modules"].items()
+        kept = [name for name, module in modules if module["component"] in blocks]
+        if kept:
+            keep = f"setattr -mod -set keep_hierarchy 1 {' '.join(kept)}"
+    with tempfile.TemporaryDirectory(prefix="dybit-synthesis-") as scratch:
+        netlist = Path(scratch, "netlist.json")
+        script = _SCRIPT.format(
+            files=" ".join(manifest["verilog"]),
+            keep=keep,
+            options=" ".join(options),
+            top=manifest["top"],
+            netlist=netlist,
+        )
+        run_yosys(script, directory)
+        return read_netlist(netlist)
