@@ -6,36 +6,37 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.output_format import CODE_BITS, OutputFormat
 from dybit.hw.pipeline import carry, stage_register
+from dybit.hw.significant_bits import significant_bits
 from dybit.hw.sticky_shift import shift_right
 from dybit.hw.width import Width, sorted_widths
 
-__all__ = ["MAGNITUDE_BITS", "Encoder", "EncoderInput"]
-
-MAGNITUDE_BITS = 15
-"""Integer bits of a magnitude: the largest DyBit integer, 2^14 at 8 bits, and its binade."""
+__all__ = ["Encoder", "encoder_input"]
 
 
-class EncoderInput(data.Struct):
-    """A number in units of the output format's integers, and the format.
+def encoder_input(magnitude_bits):
+    """Return the layout of a number in units of the output format's integers, and the format.
 
-    Members
-    -------
+    Fields
+    ------
     negative : 1
         Whether the number is below 0. Meaningless, and harmless, when it is 0.
-    magnitude : 15
-        Integer part of the absolute value; anything larger is given as 32767.
+    magnitude : magnitude_bits
+        Integer part of the absolute value; anything larger is given as all ones.
     half : 1
         First bit after the point.
     sticky : 1
         Whether any bit after that one is set.
     output_format : OutputFormat
     """
-
-    negative: 1
-    magnitude: MAGNITUDE_BITS
-    half: 1
-    sticky: 1
-    output_format: OutputFormat
+    return data.StructLayout(
+        {
+            "negative": 1,
+            "magnitude": magnitude_bits,
+            "half": 1,
+            "sticky": 1,
+            "output_format": OutputFormat,
+        }
+    )
 
 
 class Encoder(wiring.Component):
@@ -65,7 +66,7 @@ class Encoder(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(EncoderInput))
+    i : In(stream.Signature(encoder_input(magnitude_bits)))
         Numbers and their formats.
     o : Out(stream.Signature(8))
         Codes, sign above magnitude, in the least significant bits.
@@ -80,16 +81,19 @@ class Encoder(wiring.Component):
 
     def __init__(self, widths=(2, 4, 8)):
         self.widths = sorted_widths(widths)
-        super().__init__(
-            {"i": In(stream.Signature(EncoderInput)), "o": Out(stream.Signature(CODE_BITS))}
-        )
+        number = encoder_input(self.magnitude_bits)
+        super().__init__({"i": In(stream.Signature(number)), "o": Out(stream.Signature(CODE_BITS))})
+
+    @property
+    def magnitude_bits(self):
+        """Bits of `magnitude`: those of the largest integer, 2^(2N-2), and of its binade."""
+        return 2 * self.widths[-1] - 1
 
     def elaborate(self, platform):
         m = Module()
 
         code_bits = self.widths[-1]
-        # Everything from 2^(2N-1) up saturates, so larger numbers may be cut down to all ones.
-        number_bits = 2 * code_bits - 1
+        number_bits = self.magnitude_bits
         magnitude_sizes = sorted({width - signed for width in self.widths for signed in (0, 1)})
 
         common = {"negative": 1, "last_bit": range(code_bits), "limit": code_bits}
@@ -121,15 +125,9 @@ class Encoder(wiring.Component):
         dropped = Signal()
         last_bit = Signal(range(code_bits))  # N - 1
         limit = Signal(code_bits)
-        magnitude = Signal(number_bits)
-        m.d.comb += [
-            dropped.eq(
-                number.negative & (~number.output_format.signed | number.output_format.relu)
-            ),
-            magnitude.eq(number.magnitude[:number_bits]),
-        ]
-        with m.If(number.magnitude[number_bits:].any()):
-            m.d.comb += magnitude.eq(~0)
+        m.d.comb += dropped.eq(
+            number.negative & (~number.output_format.signed | number.output_format.relu)
+        )
         with m.Switch(number.output_format.width):
             for width in self.widths:
                 with m.Case(Width.of(width)) if width < code_bits else m.Default():
@@ -151,8 +149,8 @@ class Encoder(wiring.Component):
                 measured.last_bit.eq(last_bit),
                 measured.limit.eq(Mux(dropped, 0, limit)),
                 measured.exponent_limit.eq(number.output_format.exponent_limit),
-                measured.length.eq(_significant_bits(m, magnitude)),
-                measured.magnitude.eq(magnitude),
+                measured.length.eq(significant_bits(m, number.magnitude)),
+                measured.magnitude.eq(number.magnitude),
                 measured.half.eq(number.half),
                 measured.sticky.eq(number.sticky),
             ]
@@ -216,19 +214,3 @@ class Encoder(wiring.Component):
                         m.d.sync += code[width - 1].eq(1)
 
         return m
-
-
-def _significant_bits(m, value):
-    """Return how many bits `value`, which has 2^k - 1 of them, needs: k bits, by bisection."""
-    digits = []
-    while len(value) > 1:
-        middle = len(value) // 2
-        long = Signal(name=f"longer_than_{middle}")
-        rest = Signal(middle, name=f"rest_{middle}")
-        m.d.comb += [
-            long.eq(value[middle:].any()),
-            rest.eq(Mux(long, value[middle + 1 :], value[:middle])),
-        ]
-        digits.insert(0, long)
-        value = rest
-    return Cat(value, *digits)

@@ -5,12 +5,21 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.accumulator import Accumulator
+from dybit.hw.encoder import Encoder
+from dybit.hw.esb_encoder import ESBEncoder
 from dybit.hw.mode import mode_shape
 from dybit.hw.output_format import OutputFormat
 from dybit.hw.requantizer import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, Requantizer
 from dybit.hw.systolic_array import ActivationsSignature, SystolicArray, WeightsSignature
 
-__all__ = ["MatrixEngine"]
+__all__ = ["MatrixEngine", "array_encoder"]
+
+
+def array_encoder(array):
+    """Return an encoder of the codes that activations of `array` may have."""
+    if array.family == "esb":
+        return ESBEncoder([array.activation_format(bits, True) for bits in array.activation_widths])
+    return Encoder(array.activation_widths)
 
 
 class MatrixEngine(wiring.Component):
@@ -39,7 +48,7 @@ class MatrixEngine(wiring.Component):
         Re-quantisation of lane `lane` of every column: `bias`, `multiplier`, `shift`.
     drain : In
         Reads lane `lane` of word `address` of every column and encodes it in `format`, whose
-        width is one of ``array.activation_widths``.
+        width is one of ``array.activation_widths``; ESB looks at no exponent limit.
     accumulators : Out
         The lanes that `drain` named, sign-extended to 48 bits a column whatever the build.
     codes : Out
@@ -125,7 +134,7 @@ class MatrixEngine(wiring.Component):
             ]
 
             m.submodules[f"requantizer_{c}"] = requantizer = Requantizer(
-                bits, bits, self.array.activation_widths
+                bits, bits, array_encoder(self.array)
             )
             parameters = self._parameters(m, c, drain_lane)
             m.d.comb += [

@@ -4,11 +4,10 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.encoder import MAGNITUDE_BITS, Encoder, EncoderInput
+from dybit.hw.encoder import Encoder, encoder_input
 from dybit.hw.output_format import CODE_BITS, OutputFormat
 from dybit.hw.pipeline import carry, stage_register
 from dybit.hw.sticky_shift import shift_right
-from dybit.hw.width import sorted_widths
 
 __all__ = ["BIAS_BITS", "MULTIPLIER_BITS", "SHIFT_BITS", "Requantizer"]
 
@@ -44,8 +43,8 @@ class Requantizer(wiring.Component):
     sum_bits : int
         Width of acc + bias, sign included: `accumulator_bits` to 48. ``|acc + bias|`` must be
         below ``2^(sum_bits - 1)``. Up to 27 bits the product takes one DSP block, above two.
-    widths : sequence of int
-        Code widths to build, any of 2, 4 and 8: see `Encoder`.
+    encoder : Encoder or ESBEncoder, optional
+        What makes the codes; an `Encoder` of every width by default.
 
     Members
     -------
@@ -63,7 +62,7 @@ class Requantizer(wiring.Component):
 
     LATENCY = 7 + Encoder.LATENCY
 
-    def __init__(self, accumulator_bits, sum_bits=BIAS_BITS, widths=(2, 4, 8)):
+    def __init__(self, accumulator_bits, sum_bits=BIAS_BITS, encoder=None):
         if accumulator_bits not in range(2, BIAS_BITS + 1):
             raise ValueError(f"accumulator_bits must be 2 to {BIAS_BITS}, not {accumulator_bits!r}")
         if sum_bits not in range(accumulator_bits, BIAS_BITS + 1):
@@ -73,7 +72,7 @@ class Requantizer(wiring.Component):
             )
         self.accumulator_bits = accumulator_bits
         self.sum_bits = sum_bits
-        self.widths = sorted_widths(widths)
+        self.encoder = Encoder() if encoder is None else encoder
         super().__init__(
             {
                 "i": In(
@@ -95,7 +94,7 @@ class Requantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.encoder = encoder = Encoder(self.widths)
+        m.submodules.encoder = encoder = self.encoder
 
         size_bits = self.sum_bits - 1
         low_bits = min(size_bits, _DSP_BITS)
@@ -103,7 +102,7 @@ class Requantizer(wiring.Component):
         product_bits = size_bits + MULTIPLIER_BITS
         # The number with its first bit after the point, and above it what the last two digits
         # of the shift can still bring down.
-        result_bits = MAGNITUDE_BITS + 1
+        result_bits = encoder.magnitude_bits + 1
         coarse_bits = result_bits + 15
 
         common = {"shift": SHIFT_BITS, "output_format": OutputFormat}
@@ -125,8 +124,8 @@ class Requantizer(wiring.Component):
         )
         multiplied = stage_register(common | {"product": product_bits})
         coarse = stage_register(common | {"number": coarse_bits, "beyond": 1, "sticky": 1})
-        scaled = Signal(EncoderInput, reset_less=True)
-        valid = Signal(self.LATENCY - Encoder.LATENCY)
+        scaled = Signal(encoder_input(encoder.magnitude_bits), reset_less=True)
+        valid = Signal(self.LATENCY - encoder.LATENCY)
         advance = Signal()
 
         m.d.comb += [

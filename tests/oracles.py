@@ -1,4 +1,4 @@
-"""The DyBit family and its encoding, brute force from the definition.
+"""The DyBit family, ESB and their encoding, brute force from the definition.
 
 The definition in ``docs/format.md`` read once more, slowly and without a trick, so that neither
 the codecs nor the hardware are tested against themselves. Below it, the integer arithmetic of
@@ -16,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "ESB_4_BITS",
     "dybit_integers",
+    "esb_integers",
+    "esb_magnitude",
     "magnitude_value",
     "nearest_code",
     "nearest_codes",
@@ -55,6 +58,38 @@ def dybit_integers(bits: int, signed: bool, limit: int) -> Mapping[int, int]:
         integers[code] = int(integer)
         if signed and integer != 0:
             integers[code + 2**size] = -int(integer)
+    return MappingProxyType(integers)
+
+
+ESB_4_BITS = {
+    0: (0, 1, 2, 4, 8, 16, 32, 64),
+    1: (0, 1, 2, 3, 4, 6, 8, 12),
+    2: (1, 3, 5, 7, 9, 11, 13, 15),
+}
+"""Magnitudes of 4-bit ESB in code order, by fraction bits; in units of 1, 1/2 and 1/2."""
+
+
+def esb_magnitude(code: int, bits: int, k: int) -> int:
+    """Return the magnitude of an ESB code, in units of 2^-k, or of 1/2 where e = 1."""
+    text = f"{code:0{bits - 1}b}"
+    exponent, fraction = text[: bits - 1 - k], text[bits - 1 - k :]
+    if len(exponent) == 1:
+        return int((code + Fraction(1, 2)) / Fraction(1, 2))
+    part = Fraction(int(fraction or "0", 2), 2**k)
+    value = part if int(exponent, 2) == 0 else 2 ** (int(exponent, 2) - 1) * (1 + part)
+    return int(value * 2**k)
+
+
+@cache
+def esb_integers(bits: int, k: int) -> Mapping[int, int]:
+    """Return the integer of every code of ESB, negative zero left out."""
+    size = bits - 1
+    table = ESB_4_BITS[k] if bits == 4 else [esb_magnitude(c, bits, k) for c in range(2**size)]
+    integers = {}
+    for code, integer in enumerate(table):
+        integers[code] = integer
+        if integer != 0:
+            integers[code + 2**size] = -integer
     return MappingProxyType(integers)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.hw.encoder_vectors import Output
-from tests.oracles import dybit_integers
 
 __all__ = ["Requantization", "extremes", "near_ties", "random_requantizations"]
 
@@ -75,7 +74,7 @@ def near_ties(
     largest = 2 ** (sum_bits - 1) - 1
     for shift in range(1, 64):
         for output in formats:
-            integers = sorted(dybit_integers(output.bits, output.signed, output.limit).values())
+            integers = sorted(output.integers.values())
             position = choose.randrange(1, len(integers))
             halves = integers[position - 1] + integers[position]
             # sum x M = halves x 2^(shift-1), M taking what the sum cannot hold.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dybit.hw.matrix_engine import array_encoder
 from dybit.hw.operand import Signedness
 from dybit.hw.requantizer import Requantizer
 from dybit.quant.array_config import ArrayConfig
@@ -21,6 +23,7 @@ from tests.hw import (
     test_systolic_array,
 )
 from tests.hw.cocotb_runner import ROOT, run_bench
+from tests.hw.encoder_vectors import array_outputs
 from tests.hw.players import PLAYERS
 
 RTL_CONFIGS = [QuantConfig.load(ROOT / "configs" / "sim.toml")]
@@ -79,11 +82,11 @@ def test_requantizer(array: ArrayConfig, simulator: str, tmp_path: Path, vectors
     parameters = {
         "accumulator_bits": bits,
         "sum_bits": bits,
-        "widths": array.activation_widths,
+        "formats": [asdict(output) for output in array_outputs(array)],
         "latency": Requantizer.LATENCY,
     }
     count = run_bench(
-        Requantizer(bits, bits, array.activation_widths),
+        Requantizer(bits, bits, array_encoder(array)),
         f"requantizer_{bits}",
         "requantizer_tests",
         tmp_path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,38 @@ import pytest
 from dybit.hw.encoder import Encoder
 from dybit.hw.verilog import emit
 from dybit.sim.verilated import CompiledModel
-from tests.hw.encoder_vectors import FORMATS, Output
+from tests.hw.encoder_vectors import ESB_FORMATS, FORMATS, Output
+from tests.hw.encoders import encoder_of
 from tests.oracles import nearest_codes
 
-NUMBER_BITS = 18
-"""Sign, 15 integer bits, half and sticky: the payload below the output format."""
+SAMPLE = 1 << 18
+"""Most numbers of one format; the largest ESB format has 2^21."""
+
+
+def every_number(
+    model: CompiledModel, magnitude_bits: int, output: Output, vectors: Callable[[str, int], None]
+) -> None:
+    # Sign, integer bits, half and sticky: the payload below the output format.
+    bits = magnitude_bits + 3
+    words = np.arange(1 << bits)
+    if words.size > SAMPLE:
+        words = np.random.default_rng(3).choice(words, SAMPLE, replace=False)
+    stimulus = model.stimulus(words.size + Encoder.LATENCY)
+    stimulus.set("i__valid", 1, at=slice(0, words.size))
+    stimulus.set("i__payload", words | output.word << bits, at=slice(0, words.size))
+    stimulus.set("o__ready", 1)
+    model.reset()
+    trace = model.play(stimulus)[Encoder.LATENCY :]
+
+    magnitude = words >> 1 & (1 << magnitude_bits) - 1
+    half, sticky = words >> bits - 2 & 1, words >> bits - 1 & 1
+    quarters = magnitude * 4 + half * 2 + sticky
+    signed_quarters = np.where(words & 1, -quarters, quarters)
+    assert model.read(trace, "o__valid").all()
+    np.testing.assert_array_equal(
+        model.read(trace, "o__payload"), nearest_codes(signed_quarters, output.integers)
+    )
+    vectors("encoder, exhaustive", words.size)
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +58,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompiledModel]:
 def test_every_number(
     output: Output, model: CompiledModel, vectors: Callable[[str, int], None]
 ) -> None:
-    words = np.arange(2**NUMBER_BITS)
-    stimulus = model.stimulus(words.size + Encoder.LATENCY)
-    stimulus.set("i__valid", 1, at=slice(0, words.size))
-    stimulus.set("i__payload", words | output.word << NUMBER_BITS, at=slice(0, words.size))
-    stimulus.set("o__ready", 1)
-    model.reset()
-    trace = model.play(stimulus)[Encoder.LATENCY :]
+    every_number(model, 15, output, vectors)
 
-    half, sticky = words >> 16 & 1, words >> 17 & 1
-    quarters = (words >> 1 & 0x7FFF) * 4 + half * 2 + sticky
-    signed_quarters = np.where(words & 1, -quarters, quarters)
-    assert model.read(trace, "o__valid").all()
-    np.testing.assert_array_equal(
-        model.read(trace, "o__payload"), nearest_codes(signed_quarters, output.integers)
-    )
-    vectors("encoder, exhaustive", words.size)
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("output", ESB_FORMATS, ids=str)
+def test_every_number_in_esb(
+    output: Output, tmp_path: Path, vectors: Callable[[str, int], None]
+) -> None:
+    # Beside 4 bits, 8; beside 8 bits, the uniform 4-bit grid, which is rounded otherwise.
+    other = Output(12 - output.bits, True, 0, k={4: 4, 8: 2}[output.bits])
+    dut = encoder_of([output, other])
+    emit(dut, "encoder", tmp_path)
+    with CompiledModel(tmp_path) as model:
+        every_number(model, dut.magnitude_bits, output, vectors)

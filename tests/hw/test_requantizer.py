@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from dybit.hw.encoder import Encoder
 from dybit.hw.requantizer import Requantizer
 from tests.hw import streams
-from tests.hw.encoder_vectors import FORMATS, Output
+from tests.hw.encoder_vectors import ESB_FORMATS, FORMATS, Output
+from tests.hw.encoders import encoder_of
 from tests.hw.requantizer_vectors import (
     Requantization,
     extremes,
@@ -59,7 +61,20 @@ def test_random_cases_are_aimed_at_every_code() -> None:
 def test_widths_built(widths: tuple[int, ...]) -> None:
     formats = [output for output in FORMATS if output.bits in widths]
     cases = list(random_requantizations(300, 15, 30, 32, formats))
-    check(cases, Requantizer(30, 32, widths))
+    check(cases, Requantizer(30, 32, encoder_of(formats)))
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("output", ESB_FORMATS, ids=str)
+def test_exact_in_esb(output: Output, vectors: Vectors) -> None:
+    size, formats = (36, 36), [output, replace(output, relu=True)]
+    cases = [
+        *extremes(*size, formats),
+        *near_ties(*size, formats),
+        *random_requantizations(400, 19, *size, formats),
+    ]
+    check(cases, Requantizer(*size, encoder_of(formats)))
+    vectors("requantizer of ESB, Amaranth's simulator", len(cases))
 
 
 def test_clamp_and_relu() -> None:
@@ -108,8 +123,3 @@ def test_sum_bits_are_refused(bits: object) -> None:
     message = f"sum_bits must be accumulator_bits, 32, to 48, not {bits!r}$"
     with pytest.raises(ValueError, match=message):
         Requantizer(32, bits)
-
-
-def test_widths_are_refused() -> None:
-    with pytest.raises(ValueError, match="widths must be one or more of 2, 4 and 8, not "):
-        Requantizer(32, widths=(16,))

@@ -9,7 +9,7 @@ from typing import Any
 import cocotb
 
 from tests.hw.cocotb_benches import bench
-from tests.hw.encoder_vectors import FORMATS
+from tests.hw.encoder_vectors import Output
 from tests.hw.requantizer_vectors import (
     Requantization,
     extremes,
@@ -17,10 +17,9 @@ from tests.hw.requantizer_vectors import (
     random_requantizations,
 )
 
-WIDTHS = bench.PARAMETERS["widths"]
 LATENCY = bench.PARAMETERS["latency"]
 SIZE = (bench.PARAMETERS["accumulator_bits"], bench.PARAMETERS["sum_bits"])
-BUILT = [output for output in FORMATS if output.bits in WIDTHS]
+BUILT = [Output(**fields) for fields in bench.PARAMETERS["formats"]]
 
 
 def words(cases: Sequence[Requantization]) -> list[int]:
