@@ -1,4 +1,4 @@
-.PHONY: setup clean
+.PHONY: setup rivals clean
 
 setup: $(STAMP) ## .venv with everything, from the lock file constraints.txt
 
@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "setup: pip failed, its reason is above; check the network and the disk, then run make setup again" >&2; \
 	  exit 1; }
 	@touch $@
+
+rivals: $(STAMP) ## the libraries that `make bench` compares with, into .venv
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev,rivals]'
 
 clean: ## remove everything generated; .venv stays
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,6 +17,10 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
+REQUIREMENTS = [
+    *PROJECT["dependencies"],
+    *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
+]
 
 
 def pins() -> dict[str, Version]:
@@ -32,8 +36,7 @@ def pins() -> dict[str, Version]:
 
 def test_lock_file_pins_every_dependency_within_its_range() -> None:
     locked = pins()
-    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    for requirement in map(Requirement, wanted):
+    for requirement in map(Requirement, REQUIREMENTS):
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
 
 
@@ -43,7 +46,7 @@ def test_lock_file_names_no_build_that_only_one_index_has() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text()
-    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+    for requirement in REQUIREMENTS:
         (line,) = [line for line in text.splitlines() if f'"{requirement}",' in line]
         assert "  # " in line, line
 
