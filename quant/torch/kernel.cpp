@@ -73,20 +73,56 @@ template <Kind kind, class Float> INLINE Float rounded(Float y, const Steps<Floa
     return y + constant - constant;
 }
 
-// The scale is one number, or one for each element where `each`.
-template <Kind kind, bool each, class Float>
-INLINE int round_run(const Steps<Float> steps, const Float* __restrict x,
-                     const Float* __restrict scale, Float* __restrict out, int64_t count) {
-    int nan = 0;
-    const Float factor = *scale;
-    for (int64_t i = 0; i < count; ++i) {
-        const Float s = each ? scale[i] : factor;
-        const Float y = x[i] / s;
-        nan |= y != y;
-        out[i] = rounded<kind>(y, steps) * s;
+// How runs of elements are rounded; their scale is one number, or one for each where `each`. The
+// result tells whether there is a NaN.
+template <Kind kind, class Float> struct ToSteps {
+    Steps<Float> steps;
+
+    template <bool each>
+    INLINE int run(const Float* __restrict x, const Float* __restrict scale,
+                   Float* __restrict out, int64_t count) const {
+        int nan = 0;
+        const Steps<Float> constants = steps;
+        const Float factor = *scale;
+        for (int64_t i = 0; i < count; ++i) {
+            const Float s = each ? scale[i] : factor;
+            const Float y = x[i] / s;
+            nan |= y != y;
+            out[i] = rounded<kind>(y, constants) * s;
+        }
+        return nan;
     }
-    return nan;
-}
+};
+
+// Values in increasing order, and below each change the largest number of the one before. Every
+// threshold is compared with a block of elements at a time: a search would not become vectors.
+template <class Float> struct ToLevels {
+    const Float *thresholds, *values;
+    int64_t count;
+
+    template <bool each>
+    INLINE int run(const Float* __restrict x, const Float* __restrict scale,
+                   Float* __restrict out, int64_t elements) const {
+        constexpr int64_t block = 64;
+        int nan = 0;
+        for (int64_t i = 0; i < elements; i += block) {
+            const int64_t length = std::min(block, elements - i);
+            Float y[block] = {}, level[block];
+            for (int64_t j = 0; j < length; ++j) {
+                y[j] = x[i + j] / (each ? scale[i + j] : *scale);
+                nan |= y[j] != y[j];
+            }
+            for (int64_t j = 0; j < block; ++j) level[j] = values[0];
+            for (int64_t t = 0; t < count; ++t) {
+                const Float threshold = thresholds[t], value = values[t + 1];
+                for (int64_t j = 0; j < block; ++j) level[j] = y[j] > threshold ? value : level[j];
+            }
+            for (int64_t j = 0; j < length; ++j)
+                out[i + j] = level[j] * (each ? scale[i + j] : *scale);
+        }
+        return nan;
+    }
+};
 
 template <bool each, class Float>
 INLINE void mask_run(Float least, Float greatest, const Float* __restrict grad,
@@ -111,29 +147,35 @@ INLINE Run run_at(const Layout& layout, int64_t element, int64_t end) {
     return {std::min(end, first + length) - element, scale};
 }
 
-template <Kind kind, class Float>
-INLINE int round_part(const Steps<Float>& steps, const Layout& layout, int64_t begin, int64_t end,
+template <class Rule, class Float>
+INLINE int round_part(const Rule& rule, const Layout& layout, int64_t begin, int64_t end,
                       const Float* x, const Float* scale, Float* out) {
     int nan = 0;
     for (int64_t i = begin; i < end;) {
         const Run run = run_at(layout, i, end);
         const Float* s = scale + run.scale;
-        nan |= layout.inner == 1 ? round_run<kind, true>(steps, x + i, s, out + i, run.count)
-                                 : round_run<kind, false>(steps, x + i, s, out + i, run.count);
+        nan |= layout.inner == 1 ? rule.template run<true>(x + i, s, out + i, run.count)
+                                 : rule.template run<false>(x + i, s, out + i, run.count);
         i += run.count;
     }
     return nan;
 }
 
+template <Kind kind, class Float>
+INLINE int round_kind(const Steps<Float>& steps, const Layout& layout, int64_t begin, int64_t end,
+                      const Float* x, const Float* scale, Float* out) {
+    return round_part(ToSteps<kind, Float>{steps}, layout, begin, end, x, scale, out);
+}
+
 template <class Float>
 INLINE int round_any(const Steps<Float>& steps, const Layout& layout, int64_t begin, int64_t end,
                      const Float* x, const Float* scale, Float* out) {
-    if (steps.shift != 0) return round_part<halves>(steps, layout, begin, end, x, scale, out);
-    if (steps.alternate) return round_part<alternating>(steps, layout, begin, end, x, scale, out);
+    if (steps.shift != 0) return round_kind<halves>(steps, layout, begin, end, x, scale, out);
+    if (steps.alternate) return round_kind<alternating>(steps, layout, begin, end, x, scale, out);
     switch (steps.slope) {
-        case 0: return round_part<uniform>(steps, layout, begin, end, x, scale, out);
-        case 1: return round_part<linear>(steps, layout, begin, end, x, scale, out);
-        default: return round_part<square>(steps, layout, begin, end, x, scale, out);
+        case 0: return round_kind<uniform>(steps, layout, begin, end, x, scale, out);
+        case 1: return round_kind<linear>(steps, layout, begin, end, x, scale, out);
+        default: return round_kind<square>(steps, layout, begin, end, x, scale, out);
     }
 }
 
@@ -172,15 +214,30 @@ template <class Part> void share(const Layout& layout, Part part) {
     for (auto& thread : pool) thread.join();
 }
 
+// Calls part(begin, end), which tells of NaN, on all threads; returns whether any did.
+template <class Part> int any_of(const Layout& layout, Part part) {
+    std::vector<int> nan(layout.threads);
+    share(layout, [&](int64_t thread, int64_t begin, int64_t end) {
+        nan[thread] = part(begin, end);
+    });
+    return *std::max_element(nan.begin(), nan.end());
+}
+
 }  // namespace
 
-// For each type: round, which returns whether x has a NaN, and mask, which lets the gradient pass
-// where x / scale lies within the range. The loops are compiled for several processors.
+// For each type: round and search, which return whether x has a NaN, and mask, which lets the
+// gradient pass where x / scale lies within the range. The loops are compiled for several
+// processors.
 #define DEFINE(Float)                                                                              \
     CLONES static int round_##Float(const Steps<Float>& steps, const Layout& layout,               \
                                     int64_t begin, int64_t end, const Float* x,                    \
                                     const Float* scale, Float* out) {                              \
         return round_any(steps, layout, begin, end, x, scale, out);                                \
+    }                                                                                              \
+    CLONES static int search_##Float(const ToLevels<Float>& levels, const Layout& layout,          \
+                                     int64_t begin, int64_t end, const Float* x,                   \
+                                     const Float* scale, Float* out) {                             \
+        return round_part(levels, layout, begin, end, x, scale, out);                              \
     }                                                                                              \
     CLONES static void mask_##Float(Float least, Float greatest, const Layout& layout,             \
                                     int64_t begin, int64_t end, const Float* grad, const Float* x, \
@@ -189,11 +246,17 @@ template <class Part> void share(const Layout& layout, Part part) {
     }                                                                                              \
     EXPORT int dybit_round_##Float(const Steps<Float>* steps, const Layout* layout,                \
                                    const Float* x, const Float* scale, Float* out) {               \
-        std::vector<int> nan(layout->threads);                                                     \
-        share(*layout, [&](int64_t thread, int64_t begin, int64_t end) {                           \
-            nan[thread] = round_##Float(*steps, *layout, begin, end, x, scale, out);               \
+        return any_of(*layout, [&](int64_t begin, int64_t end) {                                   \
+            return round_##Float(*steps, *layout, begin, end, x, scale, out);                      \
         });                                                                                        \
-        return *std::max_element(nan.begin(), nan.end());                                          \
+    }                                                                                              \
+    EXPORT int dybit_search_##Float(const Float* thresholds, const Float* values, int64_t count,   \
+                                    const Layout* layout, const Float* x, const Float* scale,      \
+                                    Float* out) {                                                  \
+        const ToLevels<Float> levels{thresholds, values, count};                                   \
+        return any_of(*layout, [&](int64_t begin, int64_t end) {                                   \
+            return search_##Float(levels, *layout, begin, end, x, scale, out);                     \
+        });                                                                                        \
     }                                                                                              \
     EXPORT void dybit_mask_##Float(Float least, Float greatest, const Layout* layout,              \
                                    const Float* grad, const Float* x, const Float* scale,          \

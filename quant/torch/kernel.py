@@ -27,7 +27,7 @@ from torch import Tensor
 from dybit.quant.cache import cache_directory
 from dybit.quant.torch.steps import Steps
 
-__all__ = ["Kernel", "build", "kernel", "without_kernel"]
+__all__ = ["SEARCH_VALUES", "Kernel", "build", "kernel", "without_kernel"]
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = (
@@ -43,6 +43,9 @@ FLAGS = (
 )
 THREAD_ELEMENTS = 1 << 18
 """Elements that are worth a thread."""
+
+SEARCH_VALUES = 128
+"""Values up to which `Kernel.search` is faster than a table of bits."""
 
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
 _FLOAT = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
@@ -69,6 +72,19 @@ class Kernel:
         function = getattr(self.library, f"dybit_round_{_SUFFIX[x.dtype]}")
         constants = ctypes.byref(_constants(steps, x.dtype))
         return bool(function(constants, _layout(x), *_pointers(x, scale, out)))
+
+    def search(
+        self, thresholds: Tensor, values: Tensor, x: Tensor, scale: Tensor, out: Tensor
+    ) -> bool:
+        """Write the rounded `x` to `out`; return whether `x` has a NaN.
+
+        `values` are all that a format has, and ``thresholds[i]`` is the largest number that is
+        rounded to ``values[i]``.
+        """
+        function = getattr(self.library, f"dybit_search_{_SUFFIX[x.dtype]}")
+        count = ctypes.c_int64(thresholds.numel())
+        tables = _pointers(thresholds, values)
+        return bool(function(*tables, count, _layout(x), *_pointers(x, scale, out)))
 
     def mask(
         self, least: float, greatest: float, grad: Tensor, x: Tensor, scale: Tensor, out: Tensor

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dybit.quant.formats import NumberFormat, RoundingTable
-from dybit.quant.torch.kernel import Kernel, kernel
+from dybit.quant.torch.kernel import SEARCH_VALUES, Kernel, kernel
 from dybit.quant.torch.steps import INTEGER, Steps, steps_of
 
 __all__ = ["COMPUTE", "mask_gradient", "round_scaled"]
@@ -60,10 +60,12 @@ def round_scaled(x: Tensor, fmt: NumberFormat, scale: Tensor) -> Tensor:
     target = out.permute(order).view(source.shape)
     steps = steps_of(fmt, scale.dtype)
     native = _native(x, scale)
-    if native is None or steps is None:
-        nan = _round_blocks(source, fmt, steps, factor, target)
-    else:
+    if native is not None and steps is not None:
         nan = native.round(steps, source, factor, target)
+    elif native is not None and len(fmt.values) <= SEARCH_VALUES:
+        nan = native.search(*_levels(fmt, x.dtype, x.device), source, factor, target)
+    else:
+        nan = _round_blocks(source, fmt, steps, factor, target)
     if nan:
         raise ValueError("x must not contain NaN")
     return out
@@ -189,12 +191,13 @@ def _blocks(size: int, scale: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor
 
 
 def _look_up(y: Tensor, fmt: NumberFormat) -> None:
-    """Round `y` in place by the codec's tables: those of bits, or of thresholds for a codebook."""
-    values = _values(fmt, y.dtype, y.device)
+    """Round `y` in place by the codec's table of bits, or by a search where there is none."""
     if fmt.has_grid:
         keys = _keys(y, fmt.rounding_table(_numpy_type(y.dtype)))
+        values = _table_values(fmt, y.dtype, y.device)
     else:
-        keys = torch.bucketize(y, _thresholds(fmt, y.dtype, y.device))
+        thresholds, values = _levels(fmt, y.dtype, y.device)
+        keys = torch.bucketize(y, thresholds)
     y.copy_(values.index_select(0, keys.view(-1)).view(y.shape))
 
 
@@ -209,17 +212,17 @@ def _keys(y: Tensor, table: RoundingTable) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _values(fmt: NumberFormat, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the value at each place of the table."""
-    if not fmt.has_grid:
-        return torch.from_numpy(fmt.values.copy()).to(device, dtype)
+def _table_values(fmt: NumberFormat, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the value at each place of the table of bits."""
     codes = fmt.rounding_table(_numpy_type(dtype)).codes
     return torch.from_numpy(fmt.decode(codes)).to(device, dtype)
 
 
 @lru_cache(maxsize=256)
-def _thresholds(fmt: NumberFormat, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.from_numpy(fmt.thresholds(_numpy_type(dtype)).copy()).to(device)
+def _levels(fmt: NumberFormat, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the largest number that is rounded to each value but the last, and the values."""
+    thresholds = torch.from_numpy(fmt.thresholds(_numpy_type(dtype)).copy())
+    return thresholds.to(device), torch.from_numpy(fmt.values.copy()).to(device, dtype)
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:
