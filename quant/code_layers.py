@@ -22,14 +22,15 @@ class Passing(Layer):
     Parameters
     ----------
     input : QuantTensor, optional
-        How all its inputs, and the output, are read; None for real numbers.
+        How all its inputs, and the output, are read; None for real numbers, which may be those
+        that codes stand for.
     """
 
     input: QuantTensor | None
 
     @property
-    def reads(self) -> tuple[QuantTensor | None, ...]:
-        return (self.input,) * len(self.inputs)
+    def reads(self) -> tuple[QuantTensor, ...] | None:
+        return None if self.input is None else (self.input,) * len(self.inputs)
 
     @property
     def makes(self) -> QuantTensor | None:

@@ -39,8 +39,8 @@ class Layer(ABC):
 
     @property
     @abstractmethod
-    def reads(self) -> tuple[QuantTensor | None, ...] | None:
-        """How it reads each input, None for real numbers; None altogether if either will do."""
+    def reads(self) -> tuple[QuantTensor, ...] | None:
+        """How it reads the codes of each input; None if real numbers will do."""
 
     @property
     @abstractmethod

@@ -70,8 +70,8 @@ class QuantNetwork:
     name : str
     config : QuantConfig
         The config it was quantised for; the array it describes can run every layer.
-    input : QuantTensor
-        How images become codes.
+    input : QuantTensor, optional
+        How images become codes; None where only float layers read them.
     input_shape : tuple of int
         (H, W, C), or whatever the first layers read.
     layers : tuple of Layer
@@ -88,7 +88,7 @@ class QuantNetwork:
 
     name: str
     config: QuantConfig
-    input: QuantTensor
+    input: QuantTensor | None
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
 
@@ -123,7 +123,7 @@ class QuantNetwork:
     @staticmethod
     def _fit(
         layer: Layer,
-        reads: tuple[QuantTensor | None, ...],
+        reads: tuple[QuantTensor, ...],
         tensors: dict[str, QuantTensor | None],
     ) -> None:
         if len(reads) != len(layer.inputs):
@@ -177,7 +177,7 @@ class QuantNetwork:
             "name": self.name,
             "arrays": hashlib.sha256(arrays).hexdigest(),
             "input_shape": list(self.input_shape),
-            "input": tables.tensor_table(self.input),
+            **({} if self.input is None else {"input": tables.tensor_table(self.input)}),
             "layers": [tables.layer_table(layer) for layer in self.layers],
             "config": self.config.to_dict(),
         }

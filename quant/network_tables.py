@@ -68,7 +68,7 @@ def check_version(structure: Mapping[str, Any], path: str) -> None:
 
 def parse(
     structure: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-) -> tuple[str, tuple[int, ...], QuantTensor, tuple[Layer, ...]]:
+) -> tuple[str, tuple[int, ...], QuantTensor | None, tuple[Layer, ...]]:
     """Return name, input shape, input tensor and layers of a network.
 
     Raises
@@ -83,7 +83,8 @@ def parse(
     shape = tuple(table.take("input_shape", list))
     if not shape or any(type(extent) is not int or extent < 1 for extent in shape):
         raise NetworkError(f"input_shape must be a list of positive integers, not {list(shape)}")
-    first = _tensor(_Table("input", table.take("input", dict)))
+    coded = "input" in table
+    first = _tensor(_Table("input", table.take("input", dict))) if coded else None
     rows = table.take("layers", list)
     table.finish()
 

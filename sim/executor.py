@@ -113,15 +113,15 @@ class Trace:
 
     Parameters
     ----------
-    input : ndarray of uint8
-        Codes of the images.
+    input : ndarray of uint8, optional
+        Codes of the images; None where only float layers read them.
     layers : dict of str to LayerTrace
         By layer name, in order.
     logits : ndarray of float64
         Output of the last layer, real numbers.
     """
 
-    input: Codes
+    input: Codes | None
     layers: dict[str, LayerTrace]
     logits: NDArray[np.float64]
 
@@ -144,7 +144,8 @@ def run(
     ----------
     network : QuantNetwork
     images : ndarray of float, shape (N, *network.input_shape)
-        Channels last; divided by the input's scale in their own precision, then encoded.
+        Channels last; divided by the input's scale in their own precision, then encoded, unless
+        the network takes them as they are.
     progress : callable, optional
         Called after each layer.
     backend : Backend, optional
@@ -162,10 +163,12 @@ def run(
         expected = ", ".join(("N", *map(str, network.input_shape)))
         raise ValueError(f"images must have shape ({expected}), not {images.shape}")
     backend = GoldenBackend() if backend is None else backend
-    scale = images.dtype.type(network.input.scale)
-    first = codes = network.input.format.encode(images / scale)
+    first = None
+    if network.input is not None:
+        first = network.input.format.encode(images / images.dtype.type(network.input.scale))
     layers: dict[str, LayerTrace] = {}
-    values = {INPUT: _Value(network.input, codes, None)}
+    reals = images.astype(np.float64)
+    values = {INPUT: _Value(network.input, first, None if first is not None else reals)}
     for layer in network.layers:
         step = _compute(layer, [values[name] for name in layer.inputs], len(images), backend)
         layers[layer.name] = step
@@ -245,10 +248,9 @@ def _compute(layer: Layer, inputs: list[_Value], batch: int, backend: Backend) -
             codes = layer.output.format.encode(reals / layer.output.scale)
             return LayerTrace(layer, None, codes, None)
         case _:
-            elements = _pass(layer, [value.elements for value in inputs])
             if layer.makes is None:
-                return LayerTrace(layer, None, None, elements)
-            return LayerTrace(layer, None, elements, None)
+                return LayerTrace(layer, None, None, _pass(layer, [v.real for v in inputs]))
+            return LayerTrace(layer, None, _pass(layer, [v.elements for v in inputs]), None)
 
 
 def _pass(layer: Layer, inputs: list[NDArray[Any]]) -> NDArray[Any]:

@@ -79,7 +79,7 @@ def calibrate(
             x = batch[0] if isinstance(batch, tuple | list) else batch
             for stage, y in prepared.steps(x):
                 made = prepared.image if stage is None else stage.quantizer
-                if made is not None:
+                if made is not None and made.name in samplers:
                     samplers[made.name].add(y)
             missing = CORRECTED - sum(map(len, kept))
             if missing > 0:

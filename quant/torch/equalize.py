@@ -9,19 +9,12 @@ in between, channel i may be divided by s_i in the first and multiplied by it in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from dybit.quant.torch.modules import (
-    AvgPoolStage,
-    ComputeStage,
-    FlattenStage,
-    MaxPoolStage,
-    PreparedModel,
-    Stage,
-)
+from dybit.quant.torch.modules import ComputeStage, PreparedModel, Stage
+from dybit.quant.torch.stages import AvgPoolStage, FlattenStage, MaxPoolStage
 
 __all__ = ["Equalized", "equalization_factors", "equalize"]
 
@@ -117,7 +110,7 @@ def _partner(prepared: PreparedModel, stage: ComputeStage) -> ComputeStage | str
         return f"its ceiling of {stage.ceiling:g} is the same for all channels"
     reader: Stage = stage
     while True:
-        readers = _readers(prepared, reader)
+        readers = prepared.readers(reader)
         if not readers:
             return "its output is the model's"
         if len(readers) > 1:
@@ -127,9 +120,3 @@ def _partner(prepared: PreparedModel, stage: ComputeStage) -> ComputeStage | str
             return reader
         if not isinstance(reader, MaxPoolStage | AvgPoolStage | FlattenStage):
             return f"{reader.name} reads it"
-
-
-def _readers(prepared: PreparedModel, stage: Stage) -> list[Stage]:
-    stages = cast("list[Stage]", list(prepared.stages))
-    place = stages.index(stage)
-    return stages[place + 1 : place + 2]

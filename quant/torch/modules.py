@@ -1,10 +1,11 @@
-"""A chain of float layers that rounds like the accelerator once it is calibrated."""
+"""A graph of float layers that rounds like the accelerator once it is calibrated."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,38 +13,57 @@ from torch.nn import functional
 
 from dybit.quant.config import LayerConfig, QuantConfig
 from dybit.quant.formats import NumberFormat
+from dybit.quant.layer import INPUT
 from dybit.quant.tensor import QuantTensor
 from dybit.quant.torch.fake_quantize import fake_quantize
 
 __all__ = [
     "ActivationQuantizer",
-    "AvgPoolStage",
     "ComputeStage",
     "ConvStage",
-    "FlattenStage",
+    "KeptFloat",
     "LinearStage",
-    "MaxPoolStage",
+    "Pair",
     "PreparedModel",
+    "Shape",
     "Stage",
 ]
 
 Pair = tuple[int, int]
+Shape = tuple[int, ...]
 
 Rounding: TypeAlias = Callable[[Tensor, NumberFormat, float | Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFloat:
+    """A layer that is not quantised.
+
+    Parameters
+    ----------
+    name, operation : str
+    reason : str
+    """
+
+    name: str
+    operation: str
+    reason: str
 
 
 class ActivationQuantizer(nn.Module):
     """Rounds one activation tensor; lets it pass before calibration.
 
+    Tensors that a concatenation joins share one.
+
     Parameters
     ----------
     name : str
-        Of the layer that makes the tensor, for messages.
+        Of the first layer that makes the tensor, for messages.
 
     Members
     -------
     settings : LayerConfig
-        Of the layer that reads the tensor: its activation width is the tensor's.
+        Of the layers that read the tensor: their activation width is the tensor's.
     tensor : QuantTensor, optional
         Format and scale, once calibrated.
     rounding : callable
@@ -66,26 +86,35 @@ class ActivationQuantizer(nn.Module):
 
 
 class Stage(nn.Module, ABC):
-    """One layer of the chain.
+    """One layer; it makes one tensor, which goes by its name.
 
     Members
     -------
     name : str
+    inputs : tuple of str
+        Names of the tensors it reads: of stages before it, or `INPUT`.
     quantizer : ActivationQuantizer, optional
-        Of its output; None where the output is the input's codes moved about, or raw.
+        Of its output; None where the output is the input's codes moved about, or real numbers.
+    shape : tuple of int
+        Of its output, the batch left out.
+    image : bool
+        Whether the integer network keeps its output channels last, (C, H, W) as (H, W, C).
     """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+        self.inputs: tuple[str, ...] = ()
         self.quantizer: ActivationQuantizer | None = None
+        self.shape: Shape = ()
+        self.image = False
 
     @abstractmethod
-    def real(self, x: Tensor) -> Tensor:
+    def real(self, *inputs: Tensor) -> Tensor:
         """Return the output in float, nothing rounded."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.real(x)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        y = self.real(*inputs)
         return y if self.quantizer is None else cast(Tensor, self.quantizer(y))
 
 
@@ -102,6 +131,8 @@ class ComputeStage(Stage):
     settings : LayerConfig
     source : ActivationQuantizer
         Of its input.
+    channel_axis : int
+        Axis of its output channels in its output.
     weight_format : NumberFormat, optional
     weight_scale : Tensor, optional
         float64, one for each output channel.
@@ -110,6 +141,8 @@ class ComputeStage(Stage):
     rounding : callable
         Of the weight: `fake_quantize`, or what training puts in its place.
     """
+
+    channel_axis: ClassVar[int]
 
     settings: LayerConfig
     source: ActivationQuantizer
@@ -130,15 +163,16 @@ class ComputeStage(Stage):
         self.register_buffer("weight_scale", None)
         self.register_buffer("correction", None)
 
-    def fold(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    def fold(
+        self, mean: Tensor, var: Tensor, eps: float, gain: Tensor | None, offset: Tensor | None
+    ) -> None:
         """Fold batch norm with its running statistics into weight and bias."""
-        # The caller has refused batch norms without running statistics.
-        mean, var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        factor = (var.double() + norm.eps).rsqrt()
+        factor = (var.double() + eps).rsqrt()
+        if gain is not None:
+            factor = factor * gain.double()
         bias = (self.bias.double() - mean.double()) * factor
-        if norm.affine:
-            factor = factor * norm.weight.double()
-            bias = bias * norm.weight.double() + norm.bias.double()
+        if offset is not None:
+            bias = bias + offset.double()
         with torch.no_grad():
             self.weight.copy_(self.weight.double() * self.per_output(factor))
             self.bias.copy_(bias)
@@ -161,10 +195,12 @@ class ComputeStage(Stage):
             bias = bias + self.correction
         return (bias / self.accumulator_scale()).round()
 
-    def real(self, x: Tensor) -> Tensor:
+    def real(self, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
         return self.activate(self.sums(x, rounded=False))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
         y = self.activate(self.sums(x, rounded=self.weight_format is not None))
         return y if self.quantizer is None else cast(Tensor, self.quantizer(y))
 
@@ -189,81 +225,59 @@ class ComputeStage(Stage):
 
 
 class ConvStage(ComputeStage):
-    """A convolution."""
+    """A convolution, grouped perhaps."""
 
-    def __init__(self, name: str, conv: nn.Conv2d, padding: Pair) -> None:
-        super().__init__(name, conv.weight, conv.bias)
-        self.stride: Pair = (conv.stride[0], conv.stride[1])
-        self.padding = padding
+    channel_axis = 1
+
+    def __init__(
+        self,
+        name: str,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+        groups: int,
+    ) -> None:
+        super().__init__(name, weight, bias)
+        self.stride, self.padding, self.groups = stride, padding, groups
 
     def _sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return functional.conv2d(x, weight, bias, self.stride, self.padding)
+        return functional.conv2d(x, weight, bias, self.stride, self.padding, groups=self.groups)
 
 
 class LinearStage(ComputeStage):
-    """A linear layer."""
+    """A linear layer on the last axis."""
 
-    def __init__(self, name: str, linear: nn.Linear) -> None:
-        super().__init__(name, linear.weight, linear.bias)
+    channel_axis = -1
 
     def _sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return functional.linear(x, weight, bias)
 
 
-class MaxPoolStage(Stage):
-    """Max-pooling."""
-
-    def __init__(self, name: str, kernel: Pair, stride: Pair, padding: Pair) -> None:
-        super().__init__(name)
-        self.kernel, self.stride, self.padding = kernel, stride, padding
-
-    def real(self, x: Tensor) -> Tensor:
-        return functional.max_pool2d(x, self.kernel, self.stride, self.padding)
-
-
-class AvgPoolStage(Stage):
-    """Average pooling."""
-
-    def __init__(self, name: str, kernel: Pair, stride: Pair) -> None:
-        super().__init__(name)
-        self.kernel, self.stride = kernel, stride
-
-    def real(self, x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, self.kernel, self.stride)
-
-
-class FlattenStage(Stage):
-    """Flattening of all axes but the batch; `shape` is the input's, (C, H, W)."""
-
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        super().__init__(name)
-        self.shape = shape
-
-    def real(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
-
-
 class PreparedModel(nn.Module):
-    """The chain that `prepare` returns: float at first, fake-quantised once calibrated.
+    """The graph that `prepare` returns: float at first, fake-quantised once calibrated.
 
     Members
     -------
     config : QuantConfig
     input_shape : tuple of int
-        (C, H, W), or (inputs,) where the first layer is linear.
+        (C, H, W), or whatever the first layers read.
     image : ActivationQuantizer
         Of the input.
     stages : ModuleList of Stage
+        In an order in which each reads the input or what stages before it make.
+    kept_float : tuple of KeptFloat
+        What is not quantised, and why.
     """
 
-    def __init__(
-        self, config: QuantConfig, input_shape: tuple[int, ...], stages: list[Stage]
-    ) -> None:
+    def __init__(self, config: QuantConfig, input_shape: Shape, stages: list[Stage]) -> None:
         super().__init__()
         self.config = config
         self.input_shape = input_shape
-        self.image = ActivationQuantizer("input")
+        self.image = ActivationQuantizer(INPUT)
         self.stages = nn.ModuleList(stages)
+        self.kept_float: tuple[KeptFloat, ...] = ()
+        self._last_reader = {name: stage.name for stage in stages for name in stage.inputs}
 
     @property
     def compute_stages(self) -> list[ComputeStage]:
@@ -272,12 +286,19 @@ class PreparedModel(nn.Module):
 
     @property
     def quantizers(self) -> list[ActivationQuantizer]:
-        """Quantizers of all activation tensors, in order."""
-        stages = cast(Any, self.stages)
-        return [self.image, *(s.quantizer for s in stages if s.quantizer is not None)]
+        """Quantizers of all activation tensors that are codes, each once, in order."""
+        stages = cast("list[Stage]", list(self.stages))
+        image = [] if self.image.settings is None else [self.image]
+        made = [stage.quantizer for stage in stages if stage.quantizer is not None]
+        return list(dict.fromkeys([*image, *made]))
+
+    def readers(self, stage: Stage | None) -> list[Stage]:
+        """Return the stages that read the output of `stage`, or of None the model's input."""
+        name = INPUT if stage is None else stage.name
+        return [other for other in cast("list[Stage]", list(self.stages)) if name in other.inputs]
 
     def forget(self) -> None:
-        """Undo calibration: the chain is float again."""
+        """Undo calibration: the model is float again."""
         for quantizer in self.quantizers:
             quantizer.tensor = None
         for stage in self.compute_stages:
@@ -285,11 +306,14 @@ class PreparedModel(nn.Module):
 
     def steps(self, x: Tensor) -> Iterator[tuple[Stage | None, Tensor]]:
         """Yield each stage with its output, after the input itself under None."""
-        x = self.image(x)
-        yield None, x
-        for stage in self.stages:
-            x = stage(x)
-            yield cast(Stage, stage), x
+        values = {INPUT: self.image(x)}
+        yield None, values[INPUT]
+        for stage in cast("list[Stage]", list(self.stages)):
+            values[stage.name] = stage(*(values[name] for name in stage.inputs))
+            yield stage, values[stage.name]
+            for name in stage.inputs:
+                if self._last_reader[name] == stage.name:
+                    values.pop(name, None)
 
     def forward(self, x: Tensor) -> Tensor:
         for _, output in self.steps(x):

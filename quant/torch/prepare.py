@@ -1,81 +1,91 @@
-"""The first step of quantisation: a model as a chain whose tensors know their widths."""
+"""The first step of quantisation: a model as a graph whose tensors know their widths."""
 
 from __future__ import annotations
 
+import copy
+
+import torch
 from torch import Tensor, nn
 
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
 from dybit.quant.tensor import NetworkError
-from dybit.quant.torch.graph import trace
-from dybit.quant.torch.modules import (
-    ActivationQuantizer,
-    AvgPoolStage,
-    ComputeStage,
-    PreparedModel,
-)
+from dybit.quant.torch.assign import assign
+from dybit.quant.torch.graph import build
+from dybit.quant.torch.modules import ComputeStage, PreparedModel
+from dybit.quant.torch.stages import AddStage, MatMulStage
 
 __all__ = ["prepare"]
 
+TOLERANCE = 1e-3
+"""By how much the prepared model may differ from the original, of its largest output."""
+
+NEGLIGIBLE = 1e-6
+"""Difference that is nothing, where outputs cancel out."""
+
 
 def prepare(model: nn.Module, config: QuantConfig, example_input: Tensor) -> PreparedModel:
-    """Return `model` in evaluation mode as a chain of stages, ready for calibration.
+    """Return `model` in evaluation mode as a graph of stages, ready for calibration.
 
-    A tensor has the width its reader states: that of the convolution or linear layer that comes
-    next, pooling and flattening in between included.
+    Convolutions (grouped ones too), linear layers, products of activations, sums of tensors,
+    concatenations and pooling are quantised; batch norm is folded, ReLU and ReLU6 become part of
+    the layer before them; what only moves elements passes codes on. All else stays float and is
+    listed, with the reason, in ``kept_float`` of the result. So does what only float layers read.
+
+    Tensors that are read by several layers have the width that all of these state.
 
     Parameters
     ----------
     model : Module
-        Convolutions, linear layers, batch norm, ReLU, ReLU6, pooling, flattening and dropout, one
-        after the other; it is left unchanged.
+        A function of one tensor that torch.fx or torch.export can trace; it is left unchanged.
     config : QuantConfig
-        Its layers are the model's submodules, by their full names.
+        Its layers are the model's submodules, by their full names; functions go by the name of
+        the module that calls them and their own, such as ``layer1.0.add``.
     example_input : Tensor
-        (N, C, H, W), or (N, inputs) where the first layer is linear.
+        Batch first.
 
     Raises
     ------
     NetworkError
-        In one line naming the layer, if the model does something else.
+        In one line, if the model cannot be traced, or computes something else on the example than
+        the graph does.
     ConfigError
-        If the config names a layer that the model lacks, or a reduction exceeds what the array is
-        built for.
+        If the config names a layer that the model lacks, layers disagree on a tensor they both
+        read, or a reduction exceeds what the array is built for.
     """
-    if not isinstance(example_input, Tensor) or example_input.ndim not in (2, 4):
+    if not isinstance(example_input, Tensor) or example_input.ndim < 2:
         shape = getattr(example_input, "shape", type(example_input).__name__)
-        raise NetworkError(f"example_input must be a tensor of 2 or 4 axes, not {shape}")
+        raise NetworkError(f"example_input must be a tensor of at least 2 axes, not {shape}")
     if not len(example_input):
         raise NetworkError("example_input must hold at least one input")
-    stages = trace(model, example_input.float())
-    last = stages[-1] if stages else None
-    if not isinstance(last, ComputeStage) or last.relu:
-        name = last.name if last is not None else "model"
-        raise NetworkError(
-            f"{name}: the last layer must be a convolution or linear layer without activation"
-        )
-    prepared = PreparedModel(config, tuple(example_input.shape[1:]), stages)
-    config.check_layer_names(stage.name for stage in prepared.compute_stages)
-    _assign(prepared)
+    example = example_input[:1].float()
+    stages = build(model, example)
+    prepared = PreparedModel(config, tuple(example.shape[1:]), stages).eval()
+    named = [s.name for s in stages if isinstance(s, ComputeStage | MatMulStage | AddStage)]
+    if not prepared.compute_stages:
+        raise NetworkError("model must have a convolution or linear layer")
+    config.check_layer_names(named)
+    assign(prepared)
     for stage in prepared.compute_stages:
         _check(stage, config.array)
-    return prepared.eval()
+    _compare(prepared, model, example)
+    return prepared
 
 
-def _assign(prepared: PreparedModel) -> None:
-    """Give every tensor its quantizer, with the settings of the layer that reads it."""
-    source = prepared.image
-    waiting: list[ActivationQuantizer] = [source]
-    for index, stage in enumerate(prepared.stages):
-        if isinstance(stage, ComputeStage):
-            stage.settings = prepared.config.layer(stage.name)
-            stage.source = source
-            for quantizer in waiting:
-                quantizer.settings = stage.settings
-            waiting = []
-        if isinstance(stage, ComputeStage | AvgPoolStage) and index + 1 < len(prepared.stages):
-            stage.quantizer = source = ActivationQuantizer(stage.name)
-            waiting.append(source)
+def _compare(prepared: PreparedModel, model: nn.Module, example: Tensor) -> None:
+    """Refuse a graph that misses something: what Python does aside, random numbers."""
+    original = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        wanted, found = original(example), prepared(example)
+    scale = float(wanted.abs().nan_to_num(0, 0, 0).max()) if wanted.numel() else 0.0
+    fits = wanted.shape == found.shape and torch.allclose(
+        found, wanted, rtol=TOLERANCE, atol=TOLERANCE * scale + NEGLIGIBLE, equal_nan=True
+    )
+    if not fits:
+        raise NetworkError(
+            "model must compute the same when it is traced; give it no random numbers, and no "
+            "state that its forward changes"
+        )
 
 
 def _check(stage: ComputeStage, array: ArrayConfig) -> None:

@@ -289,7 +289,7 @@ def test_dead_channels_and_single_layers() -> None:
 def test_refusals() -> None:
     net, x = model(), inputs(4)
     prepared = prepare(net, config(8), x)
-    with pytest.raises(NetworkError, match="model must be calibrated before it is converted"):
+    with pytest.raises(NetworkError, match="input: must be calibrated first; call calibrate"):
         convert(prepared)
 
     def nothing() -> Iterator[Tensor]:
