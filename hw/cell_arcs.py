@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-__all__ = ["Arcs", "Depth", "TimingError", "cell_arcs", "is_carry"]
+__all__ = ["Arcs", "Depth", "TimingError", "cell_arcs"]
 
 
 class TimingError(ValueError):
@@ -20,7 +20,8 @@ class Depth(NamedTuple):
 
 _WIRE, _LUT, _CARRY, _DSP = Depth(), Depth(lut=1), Depth(carry=1), Depth(dsp=1)
 
-_GATE = re.compile(r"LUT[1-6]|INV|MUXF[789]")
+_LUT_CELL = re.compile(r"LUT[1-6]|INV")
+_WIDE_MULTIPLEXER = re.compile(r"MUXF[789]")
 _CHAIN = re.compile(r"CARRY[48]")
 _REGISTERS = re.compile(r"FD[RSCP]E|RAMB(18|36)E2")
 _LUT_MEMORY = re.compile(r"SRL16E|SRLC32E|RAM(32|64|128|256|512)[XM]\w+")
@@ -59,24 +60,20 @@ class Arcs:
             self.through.setdefault(net, []).extend((source, (depth,)) for source in sources)
 
 
-def is_carry(cell):
-    """Return whether a cell is a block of a carry chain."""
-    return bool(_CHAIN.fullmatch(cell["type"]))
-
-
-def cell_arcs(cell, carries):
+def cell_arcs(cell, drivers):
     """Return the paths through a cell.
 
-    A LUT, an inverter and a wide multiplexer behind LUTs are a level each; so is the read of a
-    memory made of LUTs, from any of its addresses. A carry chain counts where a path enters it.
-    A DSP block ends and begins paths where it has a register on them.
+    A level is what a path enters by the wires between slices: a LUT with the wide multiplexers
+    that stand behind it in its slice, the select of such a multiplexer, the address of a memory
+    made of LUTs. A carry chain counts where a path enters it. A DSP block ends and begins paths
+    where it has a register on them.
 
     Parameters
     ----------
     cell : dict
         As Yosys' ``write_json`` has it.
-    carries : set
-        Nets that carry blocks drive: at a carry in, their chain goes on.
+    drivers : dict
+        {net: type of the cell that drives it}.
 
     Raises
     ------
@@ -85,10 +82,15 @@ def cell_arcs(cell, carries):
     """
     arcs, kind = Arcs(), cell["type"]
     inputs, outputs = _nets(cell, "input"), _nets(cell, "output")
-    if _GATE.fullmatch(kind):
+    if _LUT_CELL.fullmatch(kind):
         arcs.lead(inputs, outputs, _LUT)
-    elif is_carry(cell):
-        _carry_arcs(arcs, cell["connections"], carries)
+    elif _WIDE_MULTIPLEXER.fullmatch(kind):
+        select = _nets(cell, "input", "S")
+        for net in inputs:
+            inside = net not in select and _drives(drivers, net, _LUT_CELL, _WIDE_MULTIPLEXER)
+            arcs.lead([net], outputs, _WIRE if inside else _LUT)
+    elif _CHAIN.fullmatch(kind):
+        _carry_arcs(arcs, cell["connections"], drivers)
     elif _REGISTERS.fullmatch(kind):
         arcs.begin(outputs)
         arcs.end(inputs)
@@ -107,6 +109,12 @@ def cell_arcs(cell, carries):
     return arcs
 
 
+def _drives(drivers, net, *kinds):
+    """Return whether a cell of one of `kinds`, patterns, drives `net`."""
+    driver = drivers.get(net, "")
+    return any(kind.fullmatch(driver) for kind in kinds)
+
+
 def _nets(cell, direction, only=None):
     """Return the nets at the pins of one direction, or at pin `only`; constants are none."""
     return [
@@ -118,7 +126,7 @@ def _nets(cell, direction, only=None):
     ]
 
 
-def _carry_arcs(arcs, pins, carries):
+def _carry_arcs(arcs, pins, drivers):
     """Bit i depends on the bits up to its own and on the carry in."""
     for output in ("O", "CO"):
         for i, net in enumerate(pins.get(output, ())):
@@ -127,7 +135,8 @@ def _carry_arcs(arcs, pins, carries):
             arcs.lead([source for source in entering if isinstance(source, int)], [net], _CARRY)
             (carry_in,) = pins["CI"]
             if isinstance(carry_in, int):
-                arcs.lead([carry_in], [net], _WIRE if carry_in in carries else _CARRY)
+                inside = _drives(drivers, carry_in, _CHAIN)
+                arcs.lead([carry_in], [net], _WIRE if inside else _CARRY)
 
 
 def _dsp_arcs(arcs, cell, outputs):

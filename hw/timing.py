@@ -8,7 +8,7 @@ The netlist may have a hierarchy: a path through modules is followed as if there
 
 from graphlib import CycleError, TopologicalSorter
 
-from dybit.hw.cell_arcs import Arcs, Depth, TimingError, cell_arcs, is_carry
+from dybit.hw.cell_arcs import Arcs, Depth, TimingError, cell_arcs
 
 __all__ = ["logic_depth"]
 
@@ -105,11 +105,17 @@ def _ports(module, direction):
 
 def _model(name, module, models):
     cells = module["cells"].values()
-    carries = {net for cell in cells if is_carry(cell) for net in cell["connections"]["CO"]}
+    drivers = {
+        net: cell["type"]
+        for cell in cells
+        for pin, nets in cell["connections"].items()
+        if cell["port_directions"][pin] == "output"
+        for net in nets
+    }
     arcs = [
         models[cell["type"]].arcs(cell["connections"])
         if cell["type"] in models
-        else cell_arcs(cell, carries)
+        else cell_arcs(cell, drivers)
         for cell in cells
     ]
     inputs = {net: port for port, net in _ports(module, "input").items()}

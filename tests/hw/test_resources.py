@@ -75,6 +75,35 @@ def test_blocks_add_up(tmp_path):
     assert json.loads(json.dumps(report)) == report
 
 
+def test_what_is_dissolved_counts_as_its_parents(tmp_path):
+    manifest = emit(Mixer(), "mixer", tmp_path)
+    some, none = (count_resources(tmp_path, blocks) for blocks in (("Counter",), ()))
+    counters = [name for name in manifest["modules"] if "counter" in name]
+    assert [block["module"] for block in some["blocks"]] == ["mixer", *counters]
+    assert [block["module"] for block in none["blocks"]] == ["mixer"]
+    assert none["blocks"][0]["own"] == none["blocks"][0]["each"] == none["total"]
+    # Optimised with its parent, a block can only lose registers, not gain any.
+    assert some["blocks"][0]["own"]["ff"] < none["total"]["ff"] <= some["total"]["ff"]
+    for kind in KINDS:
+        summed = sum(block["instances"] * block["own"][kind] for block in some["blocks"])
+        assert summed == some["total"][kind], kind
+
+
+def test_a_product_without_dsp_blocks_is_built_from_luts(tmp_path):
+    emit(Known(), "known", tmp_path)
+    total = count_resources(tmp_path, blocks=(), dsp=False)["total"]
+    assert (total["dsp"], total["bram"]) == (0, 1.5)
+    # A product has 18 x 18 partial bits; a LUT and its carry add two of them.
+    assert total["lut"] > 18 * 18 / 2
+
+
+def test_carries_and_depth_of_a_counter(tmp_path):
+    emit(Counter(24), "counter", tmp_path)
+    report = count_resources(tmp_path)
+    assert report["total"]["carry"] == 24 / 8
+    assert report["depth"] == report["blocks"][0]["depth"] == [{"lut": 1, "carry": 1, "dsp": 0}]
+
+
 def test_a_cell_nobody_weighed_is_refused(tmp_path, monkeypatch):
     emit(Counter(4), "counter", tmp_path)
     monkeypatch.delitem(resources._CELLS, "FDRE")

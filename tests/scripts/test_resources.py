@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dybit.quant.config import QuantConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -30,6 +32,7 @@ def test_report_of_a_small_array(tmp_path):
     assert report["modes"] == {
         "W4A4": {
             "macs_per_cycle": 2 * 3 * 4,
+            "gops_per_klut": pytest.approx(2 * 24 * 0.3 / (report["total"]["lut"] / 1000)),
             "partial_sum_lanes": 2,
             "partial_sum_lane_bits": array.partial_sum_bits // 2,
             "accumulator_lane_bits": array.accumulator_bits // 2,
@@ -39,10 +42,28 @@ def test_report_of_a_small_array(tmp_path):
     assert report["accumulator_bits"] == array.accumulator_bits
     blocks = {block["block"]: block for block in report["blocks"]}
     assert blocks["ProcessingElement"]["instances"] == 6
-    assert blocks["ProcessingElement"]["each"]["lut"] > blocks["ProcessingElement"]["own"]["lut"]
+    # What is inside an element is optimised with it, so that it counts as one alone does.
+    assert "MantissaMultiplier" not in blocks
+    assert blocks["ProcessingElement"]["each"] == blocks["ProcessingElement"]["own"]
+    assert report["depth"] == blocks["MatrixEngine"]["depth"]
+    deepest = max(path["lut"] for path in report["depth"])
+    assert deepest >= max(path["lut"] for path in blocks["Requantizer"]["depth"]) > 0
+    assert report["total"]["dsp"] > 0
     assert report["total"]["lut"] > 6 * blocks["ProcessingElement"]["each"]["lut"]
     assert "dybit_processing_element" in result.stdout
     assert "24" in result.stdout
+    assert "GOPS/kLUT at 300 MHz" in result.stdout
+    assert "1 carry" in result.stdout
+
+
+def test_no_dsp(tmp_path):
+    config = tmp_path / "tiny.toml"
+    text = (CONFIGS / "digits-w4a4.toml").read_text()
+    config.write_text(text.replace("rows = 8", "rows = 1").replace("columns = 8", "columns = 1"))
+    result = call(tmp_path, "--config", config, "--no-dsp")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "build/resources/tiny.json").read_text())
+    assert report["total"]["dsp"] == 0
 
 
 def test_a_bad_config_ends_in_one_line(tmp_path):
