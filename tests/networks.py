@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dybit.quant.config import QuantConfig
-from dybit.quant.formats import DyBit, NumberFormat
+from dybit.quant.formats import ESB, DyBit, NumberFormat
 from dybit.quant.network import (
     INPUT,
     Add,
@@ -22,7 +22,7 @@ from dybit.quant.network import (
 )
 from dybit.quant.tensor import fixed_point
 
-__all__ = ["graph_network", "random_conv", "random_linear", "random_network"]
+__all__ = ["esb_network", "graph_network", "random_conv", "random_linear", "random_network"]
 
 CONFIG = {
     "name": "small",
@@ -50,10 +50,11 @@ def random_conv(
     fmt: NumberFormat,
     source: QuantTensor,
     target: QuantTensor | None,
+    gain: float = 1.0,
     **options: object,
 ) -> Conv2d:
     """Return a convolution whose weights are `size`, (kh, kw, inputs, outputs)."""
-    return Conv2d(**_fields(rng, before, name, size, fmt, source, target), **options)  # type: ignore[arg-type]
+    return Conv2d(**_fields(rng, before, name, size, fmt, source, target, gain), **options)  # type: ignore[arg-type]
 
 
 def random_linear(
@@ -71,19 +72,47 @@ def random_linear(
 
 def random_network(seed: int = 1) -> QuantNetwork:
     """Return a network with a layer of every kind, in two precision modes."""
-    rng = np.random.default_rng(seed)
     image = QuantTensor(DyBit(4, False), 0.13)
     wide = QuantTensor(DyBit(8, True, 3), 0.07)
     pooled = QuantTensor(DyBit(4, True), 0.4)
+    return _chain(CONFIG, (DyBit(4), DyBit(8, True, 2)), image, wide, pooled, seed)
+
+
+def esb_network(k4: int, k8: int, seed: int = 1, **fields: object) -> QuantNetwork:
+    """Return the layers of `random_network` in ESB of so many fraction bits.
+
+    Further fields are those of the array.
+    """
+    family = {"family": "esb", "esb_k4": k4, "esb_k8": k8, "activations": "signed"}
+    config = CONFIG | {"array": CONFIG["array"] | family | fields}  # type: ignore[operator]
+    narrow, eight = ESB(4, k4), ESB(8, k8)
+    # So that neither much of a tensor is 0 nor much of it saturates, whatever the range.
+    image, wide, pooled = (QuantTensor(fmt, 4 / fmt.max) for fmt in (narrow, eight, narrow))
+    return _chain(config, (narrow, eight), image, wide, pooled, seed, gain=8.0)
+
+
+def _chain(
+    config: dict[str, object],
+    weights: tuple[NumberFormat, NumberFormat],
+    image: QuantTensor,
+    wide: QuantTensor,
+    pooled: QuantTensor,
+    seed: int,
+    gain: float | None = None,
+) -> QuantNetwork:
+    rng = np.random.default_rng(seed)
     window = {"stride": (1, 2), "padding": (1, 0)}
-    first = random_conv(rng, INPUT, "first", (3, 2, 2, 5), DyBit(4), image, wide, **window)
-    size = (1, 1, 5, 6)
-    second = random_conv(rng, "first", "second", size, DyBit(8, True, 2), wide, wide, relu=True)
+    narrow, eight = weights
+    gains = [1.0 if gain is None else gain / fmt.max for fmt in weights]
+    first = random_conv(rng, INPUT, "first", (3, 2, 2, 5), narrow, image, wide, gains[0], **window)
+    second = random_conv(
+        rng, "first", "second", (1, 1, 5, 6), eight, wide, wide, gains[1], relu=True
+    )
     pool = {"kernel": (2, 2), "stride": (2, 2)}
     box = {"shape": (12,), "start": 0, "sizes": (12,), "strides": (1,)}
     return QuantNetwork(
         "small",
-        QuantConfig.from_dict(CONFIG),
+        QuantConfig.from_dict(config),
         image,
         (6, 8, 2),
         (
@@ -99,7 +128,7 @@ def random_network(seed: int = 1) -> QuantNetwork:
                 output=pooled,
             ),
             View(name="flat", inputs=("mean",), input=pooled, **box),  # type: ignore[arg-type]
-            random_linear(rng, "flat", "head", (12, 3), DyBit(4), pooled, None),
+            random_linear(rng, "flat", "head", (12, 3), narrow, pooled, None),
         ),
     )
 
@@ -182,9 +211,10 @@ def _fields(
     fmt: NumberFormat,
     source: QuantTensor,
     target: QuantTensor | None,
+    gain: float = 1.0,
 ) -> dict[str, object]:
     outputs = size[-1]
-    scale = rng.uniform(0.01, 0.1, outputs)
+    scale = gain * rng.uniform(0.01, 0.1, outputs)
     multiplier, shift = np.zeros(outputs, np.uint16), np.zeros(outputs, np.uint8)
     if target is not None:
         multiplier, shift = fixed_point(source.unit * scale * fmt.unit / target.unit, name)

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 from dybit.quant.config import ConfigError, QuantConfig
-from dybit.quant.formats import DyBit, Integer, NumberFormat
+from dybit.quant.formats import ESB, DyBit, Integer, NumberFormat
 from dybit.quant.network import (
     Add,
     AvgPool2d,
@@ -30,7 +30,14 @@ from dybit.quant.network import (
     View,
 )
 from dybit.quant.tensor import fixed_point
-from tests.networks import CONFIG, graph_network, random_conv, random_linear, random_network
+from tests.networks import (
+    CONFIG,
+    esb_network,
+    graph_network,
+    random_conv,
+    random_linear,
+    random_network,
+)
 
 NETWORK = random_network()
 IMAGE = NETWORK.input
@@ -282,6 +289,29 @@ def test_outputs_must_have_a_width_the_array_is_built_for(fmt: NumberFormat) -> 
     )
     with pytest.raises(NetworkError, match=rf"^second: output must be .* 4 or 8 bits, .* {fmt}$"):
         dataclasses.replace(NETWORK, layers=layers)
+
+
+def test_esb_networks_have_the_formats_of_their_array(tmp_path: Path) -> None:
+    network = esb_network(1, 4)
+    network.save(tmp_path)
+    loaded = QuantNetwork.load(tmp_path)
+    assert loaded.config == network.config
+    formats = [(layer.weight_format, layer.input.format) for layer in loaded.compute_layers]
+    assert formats == [(ESB(4, 1), ESB(4, 1)), (ESB(8, 4), ESB(8, 4)), (ESB(4, 1), ESB(4, 1))]
+    other = esb_network(2, 5).config
+    with pytest.raises(NetworkError, match=r"first: weights must be esb4k2, .*, not esb4k1$"):
+        dataclasses.replace(network, config=other)
+    with pytest.raises(
+        NetworkError, match=r"first: weights must be ESB of 4 bits, .*, not dybit4$"
+    ):
+        dataclasses.replace(NETWORK, config=other)
+    tensor = QuantTensor(ESB(4, 2), 0.1)
+    layers = list(network.layers)
+    layers[3] = dataclasses.replace(network.layer("mean"), output=tensor)
+    layers[4] = dataclasses.replace(network.layer("flat"), input=tensor)
+    layers[5] = dataclasses.replace(network.layer("head"), input=tensor)
+    with pytest.raises(NetworkError, match=r"^mean: output must be esb4k1 or esb8k4, .* esb4k2$"):
+        dataclasses.replace(network, layers=tuple(layers))
 
 
 def test_an_accumulator_that_could_overflow_is_refused() -> None:
