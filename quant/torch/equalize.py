@@ -88,10 +88,10 @@ def _equalize_pair(first: ComputeStage, second: ComputeStage) -> bool:
     factors = equalization_factors(
         first.weight.abs().flatten(1).amax(1), weight.abs().flatten(2).amax(2).flatten()
     )
-    first.weight /= first.per_output(factors)
-    first.bias /= factors
+    first.weight.div_(first.per_output(factors))
+    first.bias.div_(factors)
     # A view of the weight: changed where it lies.
-    weight *= factors.view(*weight.shape[:2], *[1] * (weight.ndim - 2))
+    weight.mul_(factors.view(*weight.shape[:2], *[1] * (weight.ndim - 2)))
     return bool((factors != 1).any())
 
 

@@ -82,17 +82,18 @@ def operands(stage: ComputeStage, x: Tensor) -> Tensor:
     windows = functional.unfold(x, kernel, padding=stage.padding, stride=stage.stride)
     groups = x.shape[1] // stage.weight.shape[1]
     # (N, groups, K, windows): unfolding puts channels before places of the kernel, as weights do.
-    return windows.unflatten(1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
+    grouped = windows.view(len(x), groups, -1, windows.shape[2])
+    return grouped.permute(1, 0, 3, 2).flatten(1, 2)
 
 
 def hessians(stage: ComputeStage, x: Tensor) -> Tensor:
     """Return the sums of products of a layer's operands, (groups, K, K), in float64."""
     total: Tensor | None = None
-    for part in x.split(INPUTS):
+    for part in torch.split(x, INPUTS):
         rows = operands(stage, part)
         products = (rows.mT @ rows).double()
         total = products if total is None else total + products
-    assert total is not None  # an empty tensor splits into one part
+    assert total is not None  # an empty tensor is one part
     return total
 
 
