@@ -91,7 +91,6 @@ def fine_tune(
             if checkpoint is not None and run.done % every == 0 and world()[0] == 0:
                 files.save(checkpoint, run.state())
     detach(prepared)
-    prepared.eval()
     return [total / len(examples) for total in run.losses]
 
 

@@ -27,7 +27,10 @@ MOMENTUM = 0.1
 
 
 def attach(prepared: PreparedModel, scales: ScaleTraining) -> None:
-    """Let the scales of a calibrated model change in training.
+    """Let the scales of a calibrated model change in training, until `detach`.
+
+    Aligners are in training mode; what stays float is not, and batch norms there keep their
+    statistics.
 
     Raises
     ------
@@ -56,7 +59,9 @@ def attach(prepared: PreparedModel, scales: ScaleTraining) -> None:
             _, deviation = moments(stage.weight)
             aligner = DistributionAligner(_alpha(stage.name, fmt), deviation, True, 1.0)
             stage.rounding = aligner
-    prepared.to(next(prepared.parameters()).device)
+    prepared.eval().to(next(prepared.parameters()).device)
+    for module in prepared.modules():
+        module.training = isinstance(module, DistributionAligner)
 
 
 def settle(prepared: PreparedModel) -> None:

@@ -21,6 +21,7 @@ from dybit.quant.torch import checkpoint as files
 from dybit.quant.torch.calibrate import calibrate
 from dybit.quant.torch.distillation import distillation_loss
 from dybit.quant.torch.distributed import sum_over_ranks, world
+from dybit.quant.torch.learned_scale import LearnedScale
 from dybit.quant.torch.modules import PreparedModel
 from dybit.quant.torch.train_settings import TrainSettings
 from dybit.quant.torch.trained_scales import attach, detach, settle
@@ -93,7 +94,6 @@ class Training:
         rate = self.settings.rate((self.done + 1) / (self.settings.epochs * self.steps))
         for group in self._optimizer.param_groups:
             group["lr"] = group["full_lr"] * rate
-        self.prepared.train()
         loss = self._loss(x, y) if len(mine) else 0 * self._loss(x, y)
         self._optimizer.zero_grad()
         # Gradients are averaged over ranks, of which each holds a part of the sum.
@@ -154,12 +154,13 @@ class Training:
         attach(self.prepared, self.settings.scales)
         settings = self.settings
         weights = [stage.weight for stage in self.prepared.compute_stages]
-        biases = [stage.bias for stage in self.prepared.compute_stages]
-        known = {id(parameter) for parameter in (*weights, *biases)}
-        scales = [p for p in self.prepared.parameters() if id(p) not in known]
+        modules = list(self.prepared.modules())
+        scales = [each.log_scale for each in modules if isinstance(each, LearnedScale)]
+        known = {id(parameter) for parameter in (*weights, *scales)}
+        others = [p for p in self.prepared.parameters() if id(p) not in known]
         groups = [
             (weights, settings.learning_rate, settings.weight_decay),
-            (biases, settings.learning_rate, 0.0),
+            (others, settings.learning_rate, 0.0),
             (scales, settings.scale_learning_rate, 0.0),
         ]
         self._optimizer = torch.optim.AdamW(
