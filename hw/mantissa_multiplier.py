@@ -1,230 +1,302 @@
 """Mixed-precision multiplier: the dot products of one processing element."""
 
+from dataclasses import dataclass
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.lanes import extend_lanes
-from dybit.hw.mode import mode_case, mode_shape
-from dybit.hw.operand import Signedness, magnitude_integer, operand_layout
+from dybit.hw.lanes import add
+from dybit.hw.mode import mode_shape
+from dybit.hw.operand import activation_operand, limit_shape, weight_operand
+from dybit.hw.product_table import ProductTable
+from dybit.hw.wide_multiplier import FloatingMultiplier
 
-__all__ = [
-    "MantissaMultiplier",
-    "ProductTable",
-    "activation_layout",
-    "weight_layout",
-]
+__all__ = ["MantissaMultiplier"]
 
 
-def activation_layout(array):
-    """Return the layout of a decoded activation word of `array`."""
-    widths = {mode.activation_bits for mode in array.modes}
-    return operand_layout(widths, Signedness(array.activations))
+@dataclass(frozen=True)
+class _Term:
+    """A number on its way to a lane's sum: ``-value`` where `sign` is 1, else ``value``."""
 
-
-def weight_layout(array, byte):
-    """Return the layout of decoded weight byte `byte` of an element of `array`."""
-    widths = {mode.weight_bits for mode in array.modes if mode.channels > byte}
-    return operand_layout(widths, Signedness.SIGNED)
-
-
-class ProductTable(wiring.Component):
-    """The product of two narrow magnitudes, a function of their codes.
-
-    At 4 x 4 bits a table of both codes is smaller than decoding and multiplying.
-
-    Combinational.
-
-    Parameters
-    ----------
-    a_integers, b_integers : sequence of int
-        Integer of each code; the lengths are powers of two.
-
-    Members
-    -------
-    a, b : In
-        Magnitude codes.
-    product : Out
-        ``a_integers[a] * b_integers[b]``.
-    """
-
-    def __init__(self, a_integers, b_integers):
-        self.a_integers = tuple(a_integers)
-        self.b_integers = tuple(b_integers)
-        for name, integers in (("a", self.a_integers), ("b", self.b_integers)):
-            if len(integers) < 2 or len(integers) & (len(integers) - 1):
-                raise ValueError(
-                    f"{name}_integers must have a power of two of entries, not {len(integers)}"
-                )
-        largest = max(self.a_integers) * max(self.b_integers)
-        super().__init__(
-            {
-                "a": In(range(len(self.a_integers))),
-                "b": In(range(len(self.b_integers))),
-                "product": Out(range(largest + 1)),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        with m.Switch(Cat(self.a, self.b)):
-            for b, b_integer in enumerate(self.b_integers):
-                for a, a_integer in enumerate(self.a_integers):
-                    with m.Case(b * len(self.a_integers) + a):
-                        m.d.comb += self.product.eq(a_integer * b_integer)
-        return m
+    value: Value
+    sign: Value | None
+    low: int
+    high: int
 
 
 class MantissaMultiplier(wiring.Component):
     """Multiplies the lanes of an activation operand with an element's weights.
 
     In a mode of weight width w and activation width a, output lane l is the sum over the 8/a
-    activation lanes k of activation k times weight lane l of byte k. Two 8-bit operands are
-    multiplied as floating-point numbers are: significands multiplied, exponents added, the
-    product shifted into place. A narrow lane that meets an 8-bit one enters as an integer; two
-    narrow ones are looked up. Signs are applied last, in the sum.
+    activation lanes k of activation k times weight lane l of byte k. Two narrow lanes are looked
+    up; a lane of 8 bits is multiplied in a DSP block or, where the array has none, in LUTs.
 
-    Latency: `latency` cycles, 3 with an 8-bit operand in any mode, else 2. Throughput: one
-    operand a cycle; the mode may change every cycle. Exact; nothing rounds or overflows.
+    Signs come last. A pair of products is added or subtracted as their signs differ or not, and
+    the sign of the first is left to the adder of partial sums, which inverts the sum and takes a
+    carry in. So that it need not extend a lane's sign, a lane's sum, but for the products of DSP
+    blocks, leaves `offset` too large.
+
+    Latency: `latency` cycles. Throughput: one operand a cycle; the mode may change every cycle.
+    Exact; nothing rounds or overflows.
 
     Parameters
     ----------
     array : dybit.quant.config.ArrayConfig
-        Modes, signedness and exponent limits built, and the partial-sum width.
+        Modes, signedness, exponent limits and multiplier built, and the partial-sum width.
 
     Members
     -------
     mode : In
         Index into ``array.modes``.
-    activation : In(activation_layout(array))
+    limit : In
+        Index into ``array.shared_limits``, if there are, of the limit of both operands.
+    activation : In(activation_operand(array).layout())
         Decoded activation word.
-    weight_<k> : In(weight_layout(array, k))
+    weight_<k> : In(weight_operand(array, k).layout())
         Decoded weights that meet activation lane k, one for each output lane.
     sums : Out(array.partial_sum_bits)
-        The mode's output lanes, signed, each ``array.partial_sum_lane_bits(mode)`` wide.
+        Addend of the partial sums: the mode's output lanes, each
+        ``array.partial_sum_lane_bits(mode)`` wide.
+    carries : Out(array.max_lanes)
+        To be added to lane l of the mode: bit ``l * array.max_lanes / lanes``.
     sums_mode : Out
         Mode of `sums`.
     """
 
     def __init__(self, array):
         self.array = array
-        self.has_shift = any(8 in (mode.weight_bits, mode.activation_bits) for mode in array.modes)
+        self._activations = activation_operand(array)
+        self._weights = [weight_operand(array, byte) for byte in range(array.word_bytes)]
+        self._wide_modes = [mode for mode in array.modes if not _is_narrow(mode)]
         members = {
             "mode": In(mode_shape(array)),
-            "activation": In(activation_layout(array)),
+            "activation": In(self._activations.layout()),
             "sums": Out(array.partial_sum_bits),
+            "carries": Out(array.max_lanes),
             "sums_mode": Out(mode_shape(array)),
         }
-        for byte in range(array.word_bytes):
-            members[f"weight_{byte}"] = In(weight_layout(array, byte))
+        if array.shared_limits:
+            members["limit"] = In(limit_shape(array))
+        for byte, weights in enumerate(self._weights):
+            members[f"weight_{byte}"] = In(weights.layout())
         super().__init__(members)
 
     @property
     def latency(self):
         """Cycles from operands to sums."""
-        return 3 if self.has_shift else 2
+        return max(self._cycles(mode) for mode in self.array.modes)
+
+    def offset(self, mode):
+        """Return what is added to each lane's sum in `mode`, above the sum itself."""
+        if self._linear and not _is_narrow(mode):
+            return 0
+        largest = self._largest_product(mode) * mode.channels
+        return 1 << largest.bit_length()
 
     def elaborate(self, platform):
         m = Module()
 
         mode = self.mode
         for stage in range(1, self.latency + 1):
-            delayed = Signal.like(mode, name=f"mode_{stage}", reset_less=True)
-            m.d.sync += delayed.eq(mode)
-            if stage == self.latency - 1:
-                sum_mode = delayed
-            mode = delayed
+            last_mode, mode = mode, Signal.like(mode, name=f"mode_{stage}", reset_less=True)
+            m.d.sync += mode.eq(last_mode)
         m.d.comb += self.sums_mode.eq(mode)
 
-        words = [self._lane_sums(m, built) for built in self.array.modes]
-        sums = Signal.like(self.sums, reset_less=True)
-        m.d.comb += self.sums.eq(sums)
-        with m.Switch(sum_mode):
-            for index, word in enumerate(words):
-                with mode_case(m, self.array, index):
-                    m.d.sync += sums.eq(word)
+        wide = self._wide_terms(m)
+        sums, carries = [], []
+        for index, built in enumerate(self.array.modes):
+            # A lane that is not in use adds nothing.
+            active = last_mode == index if len(self.array.modes) > 1 else Const(1)
+            word, carry_word = [], []
+            for lane in range(built.lanes):
+                terms = [
+                    self._narrow_term(m, built, k, lane)
+                    if _is_narrow(built)
+                    else wide[k * built.lanes + lane]
+                    for k in range(built.channels)
+                ]
+                term = self._dot_product(m, f"{built.name.lower()}_{lane}", built, terms, active)
+                bits, carry = self._addend(built, term)
+                word.append(bits)
+                carry_word.append(Cat(carry, Const(0, self.array.max_lanes // built.lanes - 1)))
+            sums.append(Cat(word))
+            carries.append(Cat(carry_word))
+        m.d.comb += [self.sums.eq(_any(sums)), self.carries.eq(_any(carries))]
 
         return m
 
-    def _lane_sums(self, m, mode):
-        """Return the partial-sum word of `mode`: its lanes' dot products, sign-extended."""
-        bits = (self._largest_product(mode) * mode.channels).bit_length() + 1
-        lanes = []
-        for lane in range(mode.lanes):
-            total = Signal(signed(bits), name=f"{mode.name}_sum_{lane}", reset_less=True)
-            # Products that need no shift are summed in the stage in which others are shifted.
-            domain = m.d.sync if self.has_shift and _is_narrow(mode) else m.d.comb
-            domain += total.eq(sum(self._term(m, mode, k, lane) for k in range(mode.channels)))
-            lanes.append(total.as_unsigned())
-        return extend_lanes(Cat(lanes), mode.lanes, bits, len(self.sums))
+    def _cycles(self, mode):
+        """Return the cycles that a mode takes by itself."""
+        if _is_narrow(mode):
+            # The first addition is in the cycle of the table.
+            return max(1, mode.channels // 2)
+        return mode.channels if self._linear else FloatingMultiplier.LATENCY + 1
+
+    @property
+    def _linear(self):
+        return self._activations.linear
 
     def _largest_product(self, mode):
         return self.array.max_activation(mode.activation_bits) * self.array.max_weight(
             mode.weight_bits
         )
 
-    def _term(self, m, mode, k, lane):
-        """Return the signed product of activation lane `k` and weight lane `lane`, registered."""
-        name = f"{mode.name}_{k}_{lane}"
-        activation = self.activation[f"w{mode.activation_bits}"][k]
-        weight = getattr(self, f"weight_{k}")[f"w{mode.weight_bits}"][lane]
-
-        sign = Signal(name=f"{name}_sign", reset_less=True)
-        m.d.sync += sign.eq(activation.sign ^ weight.sign)
-
-        if _is_narrow(mode):
-            table = ProductTable(
-                self._activation_integers(mode.activation_bits),
-                self._weight_integers(mode.weight_bits),
-            )
-            m.submodules[f"table_{mode.name.lower()}_{k}_{lane}"] = table
-            m.d.comb += [table.a.eq(activation.magnitude), table.b.eq(weight.magnitude)]
-            magnitude = Signal.like(table.product, name=f"{name}_product", reset_less=True)
-            m.d.sync += magnitude.eq(table.product)
-        else:
-            a_significand, a_exponent = self._split(
-                m, f"{name}_activation", activation, mode.activation_bits, self._activation_integers
-            )
-            w_significand, w_exponent = self._split(
-                m, f"{name}_weight", weight, mode.weight_bits, self._weight_integers
-            )
-            product_bits = len(a_significand) + len(w_significand)
-            product = Signal(product_bits, name=f"{name}_product", reset_less=True)
-            exponent_sum = a_exponent + w_exponent
-            exponent = Signal.like(exponent_sum, name=f"{name}_exponent", reset_less=True)
-            m.d.sync += [
-                product.eq(a_significand * w_significand),
-                exponent.eq(exponent_sum),
+    def _dot_product(self, m, name, mode, terms, active):
+        """Return the sum of a lane's terms, registered, `latency` cycles after the operands."""
+        cycles = self._cycles(mode)
+        levels = (len(terms) - 1).bit_length()
+        # A product of a DSP block gets the register there, ahead of any addition.
+        registers_first = not levels or (self._linear and not _is_narrow(mode))
+        steps = ["register"] * registers_first + ["add"] * levels
+        steps += ["register"] * (self.latency - cycles)
+        for stage, step in enumerate(steps):
+            is_last = stage == len(steps) - 1
+            if step == "add":
+                terms = [_add(m, *pair) for pair in zip(terms[::2], terms[1::2], strict=True)]
+            rest = (active, -self.offset(mode)) if is_last else None
+            terms = [
+                _register(m, f"{name}_{stage}_{i}", term, rest) for i, term in enumerate(terms)
             ]
-            shape = range(self._largest_product(mode) + 1)
-            magnitude = Signal(shape, name=f"{name}_aligned", reset_less=True)
-            m.d.sync += magnitude.eq(product << exponent)
-            aligned_sign = Signal(name=f"{name}_aligned_sign", reset_less=True)
-            m.d.sync += aligned_sign.eq(sign)
-            sign = aligned_sign
+        (term,) = terms
+        return term
 
-        # Two's complement by conditional inversion, the sign once more as the carry in.
-        return (Cat(magnitude, Const(0, 1)) ^ sign.replicate(len(magnitude) + 1)).as_signed() + sign
+    def _addend(self, mode, term):
+        """Return a lane of the addend of the partial sums, and the carry into it."""
+        bits = self.array.partial_sum_lane_bits(mode)
+        offset = self.offset(mode)
+        if not offset:
+            return _extend(term.value, bits), Const(0, 1)
+        size = offset.bit_length()
+        sign = Const(0, 1) if term.sign is None else term.sign
+        value = _extend(term.value, size) ^ sign.replicate(size)
+        return Cat(value[:-1], ~value[-1], Const(0, bits - size)), sign
 
-    def _split(self, m, name, lane, bits, integers_of):
-        """Return significand and exponent of a lane; a narrow lane is all significand."""
+    def _narrow_term(self, m, mode, k, lane):
+        """Return the product of activation lane `k` and weight lane `lane`, by table."""
+        a_bits, w_bits = mode.activation_bits, mode.weight_bits
+        activation = self.activation[f"w{a_bits}"][k]
+        weight = getattr(self, f"weight_{k}")[f"w{w_bits}"][lane]
+        name = f"table_{mode.name.lower()}_{k}_{lane}"
+        a_integers, w_integers = self._activations.lane_integers, self._weights[k].lane_integers
+        pairs = [(a_integers(a_bits, r), w_integers(w_bits, r)) for r in self._limits]
+        # Codes of 2 bits, or recoded, mean the same under every limit.
+        pairs = pairs if any(pair != pairs[0] for pair in pairs) else pairs[:1]
+        # So few codes have room for their signs in the table.
+        with_signs = len(activation.as_value()) + len(weight.as_value()) <= 5
+        if with_signs:
+            pairs = [[[s * x for x in xs for s in (1, -1)] for xs in pair] for pair in pairs]
+        products = []
+        for index, pair in enumerate(pairs):
+            table = ProductTable(*pair)
+            m.submodules[f"{name}_{index}" if index else name] = table
+            m.d.comb += [
+                table.a.eq(activation.as_value() if with_signs else activation.magnitude),
+                table.b.eq(weight.as_value() if with_signs else weight.magnitude),
+            ]
+            products.append(table.product)
+        largest = self._largest_product(mode)
+        value = self._by_limit(m, f"{name}_product", products)
+        if with_signs:
+            return _Term(value, None, -largest, largest)
+        return _Term(value, activation.sign ^ weight.sign, 0, largest)
+
+    def _wide_terms(self, m):
+        """Return the products of wide modes, number k * lanes + l for lanes k and l."""
+        wide_modes = [mode for mode in self.array.modes if not _is_narrow(mode)]
+        return [
+            self._wide_term(m, number, [x for x in wide_modes if number < x.channels * x.lanes])
+            for number in range(max((x.channels * x.lanes for x in wide_modes), default=0))
+        ]
+
+    def _wide_term(self, m, number, modes):
+        """Return the product of one multiplier, which `modes` share."""
+        activations, weights = [], []
+        for mode in modes:
+            k, lane = divmod(number, mode.lanes)
+            a_bits, w_bits = mode.activation_bits, mode.weight_bits
+            a = self.activation[f"w{a_bits}"][k]
+            w = getattr(self, f"weight_{k}")[f"w{w_bits}"][lane]
+            name = f"{mode.name.lower()}_{number}"
+            activations.append(self._wide_lane(m, f"{name}_a", a, a_bits, self._activations))
+            weights.append(self._wide_lane(m, f"{name}_w", w, w_bits, self._weights[k]))
+        a = self._by_mode(m, f"wide_a_{number}", modes, activations)
+        w = self._by_mode(m, f"wide_w_{number}", modes, weights)
+        largest = max(self._largest_product(mode) for mode in modes)
+        if self._linear:
+            # As wide as the block has it: only so is the sum of partial sums made in there too.
+            product = a["integer"] * w["integer"]
+            reach = 1 << len(product) - 1
+            return _Term(product, None, -reach, reach - 1)
+        multiplier = FloatingMultiplier(
+            *(len(x[field]) for field in ("significand", "exponent") for x in (a, w)), largest
+        )
+        m.submodules[f"multiplier_{number}"] = multiplier
+        for port, lane in ((multiplier.a, a), (multiplier.b, w)):
+            m.d.comb += [getattr(port, f).eq(lane[f]) for f in port.shape().members]
+        sign = a["sign"] ^ w["sign"]
+        for stage in range(multiplier.LATENCY):
+            delayed = Signal(name=f"wide_sign_{number}_{stage}", reset_less=True)
+            m.d.sync += delayed.eq(sign)
+            sign = delayed
+        return _Term(multiplier.product, sign, 0, largest)
+
+    def _wide_lane(self, m, name, lane, bits, spec):
+        """Return the fields of an 8-bit lane, or those that a narrow lane has in its place."""
         if bits == 8:
-            return lane.significand, lane.exponent
-        integers = integers_of(bits)
-        integer = Signal(range(max(integers) + 1), name=f"{name}_integer")
-        with m.Switch(lane.magnitude):
-            for code, value in enumerate(integers):
-                with m.Case(code):
-                    m.d.comb += integer.eq(value)
-        return integer, Const(0, 1)
+            return {field: getattr(lane, field) for field in lane.shape().members}
+        tables = [spec.lane_integers(bits, limit) for limit in self._limits]
+        integers = []
+        for index, table in enumerate(tables):
+            integer = Signal(range(max(table) + 1), name=f"{name}_{index}")
+            with m.Switch(lane.magnitude):
+                for code, value in enumerate(table):
+                    with m.Case(code):
+                        m.d.comb += integer.eq(value)
+            integers.append(integer)
+        integer = self._by_limit(m, name, integers)
+        if self._linear:
+            return {"integer": Mux(lane.sign, -integer, integer)}
+        tripled = (integer + (integer << 1))[: len(integer) + 2]
+        return {
+            "sign": lane.sign,
+            "significand": integer,
+            "tripled": tripled,
+            "exponent": Const(0, 1),
+        }
 
-    def _activation_integers(self, bits):
-        limit = self.array.activation_exponent_limit if bits == 4 else bits
-        return _integers(Signedness(self.array.activations).magnitude_bits(bits), limit)
+    def _by_mode(self, m, name, modes, lanes):
+        """Return the fields of the lane of the mode in force, one of `modes`."""
+        if len(lanes) == 1:
+            return lanes[0]
+        chosen = {}
+        for field in lanes[0]:
+            values = [Value.cast(lane[field]) for lane in lanes]
+            width = max(len(value) for value in values)
+            shape = Shape(width, signed=field == "integer")
+            chosen[field] = Signal(shape, name=f"{name}_{field}")
+            with m.Switch(self.mode):
+                for mode, value in zip(modes, values, strict=True):
+                    index = self.array.modes.index(mode)
+                    with m.Default() if mode == modes[-1] else m.Case(index):
+                        m.d.comb += chosen[field].eq(value)
+        return chosen
 
-    def _weight_integers(self, bits):
-        limit = self.array.weight_exponent_limit if bits == 4 else bits
-        return _integers(Signedness.SIGNED.magnitude_bits(bits), limit)
+    def _by_limit(self, m, name, values):
+        """Return the value under the limit in force."""
+        if len(values) == 1:
+            return values[0]
+        chosen = Signal(unsigned(max(len(value) for value in values)), name=f"{name}_by_limit")
+        with m.Switch(self.limit):
+            for index, value in enumerate(values):
+                with m.Default() if index == len(values) - 1 else m.Case(index):
+                    m.d.comb += chosen.eq(value)
+        return chosen
+
+    @property
+    def _limits(self):
+        """Limits that lane codes may have in turn, or None where they have but one meaning."""
+        return self.array.shared_limits or (None,)
 
 
 def _is_narrow(mode):
@@ -232,6 +304,61 @@ def _is_narrow(mode):
     return mode.weight_bits < 8 and mode.activation_bits < 8
 
 
-def _integers(magnitude_bits, limit):
-    """Return the integer of each magnitude code."""
-    return [magnitude_integer(code, magnitude_bits, limit) for code in range(1 << magnitude_bits)]
+def _add(m, first, second):
+    """Return the sum of two terms, with the sign of the first."""
+    low, high = second.low, second.high
+    if first.sign is None:
+        return _Term(
+            first.value + second.value, None, first.low + second.low, first.high + second.high
+        )
+    differ = Signal(name="differ")
+    m.d.comb += differ.eq(first.sign ^ second.sign)
+    low, high = min(second.low, -second.high), max(second.high, -second.low)
+    low, high = first.low + low, first.high + high
+    bits = _signed_bits(low, high)
+    # To negate the second is to invert it and to carry a 1 in.
+    flipped = _extend(second.value, bits) ^ differ.replicate(bits)
+    total = Signal(signed(bits), name="total")
+    m.d.comb += total.eq(add(_extend(first.value, bits), flipped, differ))
+    return _Term(total, first.sign, low, high)
+
+
+def _register(m, name, term, rest):
+    """Return a term a cycle later; where `rest` is (active, value), at that value if not active."""
+    active, resting = rest if rest is not None else (Const(1), 0)
+    bits = _signed_bits(min(term.low, resting), term.high)
+    value = Signal(signed(bits), name=name, reset_less=True)
+    m.d.sync += value.eq(term.value)
+    sign = None
+    if term.sign is not None:
+        sign = Signal(name=f"{name}_sign", reset_less=True)
+        m.d.sync += sign.eq(term.sign)
+    if not isinstance(active, Const):
+        with m.If(~active):
+            m.d.sync += value.eq(resting)
+            if sign is not None:
+                m.d.sync += sign.eq(0)
+    return _Term(value, sign, term.low, term.high)
+
+
+def _signed_bits(low, high):
+    """Return the bits of a signed number from `low` to `high`."""
+    return max((~low).bit_length() if low < 0 else low.bit_length(), high.bit_length()) + 1
+
+
+def _extend(value, bits):
+    """Return `value`, sign-extended or cut to `bits`, which hold it."""
+    value = Value.cast(value)
+    missing = bits - len(value)
+    if missing <= 0:
+        return value[:bits]
+    top = value[-1] if value.shape().signed else Const(0, 1)
+    return Cat(value, top.replicate(missing))
+
+
+def _any(words):
+    """Return the bitwise or of words."""
+    total = words[0]
+    for word in words[1:]:
+        total = total | word
+    return total

@@ -5,8 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.lanes import add_lanes, lane_starts
-from dybit.hw.mantissa_multiplier import MantissaMultiplier, activation_layout, weight_layout
+from dybit.hw.mantissa_multiplier import MantissaMultiplier
 from dybit.hw.mode import mode_shape
+from dybit.hw.operand import activation_operand, limit_shape, weight_operand
 
 __all__ = ["ProcessingElement", "flow_layout", "weights_layout"]
 
@@ -14,18 +15,24 @@ __all__ = ["ProcessingElement", "flow_layout", "weights_layout"]
 def flow_layout(array):
     """Return the layout of what flows right along a row of `array`.
 
-    Fields: `operand`, the decoded activation word; `mode`, an index into ``array.modes``; `swap`,
-    set on the first operand that meets the weights loaded last.
+    Fields: `operand`, the decoded activation word; `mode`, an index into ``array.modes``; `limit`,
+    an index into ``array.shared_limits``; `swap`, set on the first operand that meets the
+    weights loaded last.
     """
     return data.StructLayout(
-        {"operand": activation_layout(array), "mode": mode_shape(array), "swap": 1}
+        {
+            "operand": activation_operand(array).layout(),
+            "mode": mode_shape(array),
+            "limit": limit_shape(array),
+            "swap": 1,
+        }
     )
 
 
 def weights_layout(array):
     """Return the layout of an element's decoded weights, byte k for activation lane k."""
     return data.StructLayout(
-        {f"byte_{k}": weight_layout(array, k) for k in range(array.word_bytes)}
+        {f"byte_{k}": weight_operand(array, k).layout() for k in range(array.word_bytes)}
     )
 
 
@@ -84,23 +91,19 @@ class ProcessingElement(wiring.Component):
         """Cycles from an activation to the partial sum it adds to."""
         return self._multiplier.latency + 2
 
+    def offset(self, mode):
+        """Return what the element adds to each lane of the partial sums above its products."""
+        return self._multiplier.offset(mode)
+
     def elaborate(self, platform):
         m = Module()
         m.submodules.multiplier = multiplier = self._multiplier
 
-        operand = Signal(activation_layout(self.array), reset_less=True)
-        mode = Signal.like(self.flow_i.mode, reset_less=True)
+        # The swap is reset; the rest means nothing before the first swap.
+        flow = Signal(flow_layout(self.array), reset_less=True)
         swap = Signal()
-        m.d.sync += [
-            operand.eq(self.flow_i.operand),
-            mode.eq(self.flow_i.mode),
-            swap.eq(self.flow_i.swap),
-        ]
-        m.d.comb += [
-            self.flow_o.operand.eq(operand),
-            self.flow_o.mode.eq(mode),
-            self.flow_o.swap.eq(swap),
-        ]
+        m.d.sync += [flow.eq(self.flow_i), swap.eq(self.flow_i.swap)]
+        m.d.comb += [self.flow_o.eq(flow), self.flow_o.swap.eq(swap)]
 
         shadow = Signal(weights_layout(self.array), reset_less=True)
         active = Signal(weights_layout(self.array), reset_less=True)
@@ -112,13 +115,17 @@ class ProcessingElement(wiring.Component):
         with m.If(self.flow_i.swap):
             m.d.sync += active.eq(shadow)
 
-        m.d.comb += [multiplier.activation.eq(operand), multiplier.mode.eq(mode)]
+        m.d.comb += [multiplier.activation.eq(flow.operand), multiplier.mode.eq(flow.mode)]
+        if self.array.shared_limits:
+            m.d.comb += multiplier.limit.eq(flow.limit)
         for k in range(self.array.word_bytes):
             m.d.comb += getattr(multiplier, f"weight_{k}").eq(active[f"byte_{k}"])
 
         psum = Signal.like(self.psum_o, reset_less=True)
         starts = lane_starts(self.array, len(psum), multiplier.sums_mode)
-        m.d.sync += psum.eq(add_lanes(m, self.psum_i, multiplier.sums, starts))
+        # An addition without carries in is one that fits the adder of a DSP block.
+        carries = multiplier.carries if any(map(self.offset, self.array.modes)) else None
+        m.d.sync += psum.eq(add_lanes(m, self.psum_i, multiplier.sums, starts, carries))
         m.d.comb += self.psum_o.eq(psum)
 
         return m

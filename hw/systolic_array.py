@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import Signedness
+from dybit.hw.operand import activation_operand, limit_shape, weight_operand
 from dybit.hw.processing_element import ProcessingElement, flow_layout, weights_layout
 from dybit.hw.width import Width
 
@@ -25,24 +25,28 @@ class ActivationsSignature(wiring.Signature):
     keep : for each row, a bit a lane; a lane whose bit is 0 enters as the value 0
     mode : index into ``array.modes``
     signed : the codes are signed; matters where the array is built for both
-    exponent_limit : limit on the exponent field of 8-bit codes
+    exponent_limit : limit on the exponent field of 8-bit codes, and of signed 4-bit ones where the
+        array leaves it to run time
+    shared_limit : index into ``array.shared_limits``, if there are, of the limit that signed 4-bit
+        activations and weights have
     swap : this vector is the first to meet the weights loaded last
     tag : handed on with the vector's partial sums
     """
 
     def __init__(self, array, tag_shape):
-        super().__init__(
-            {
-                "valid": Out(1),
-                "word": Out(data.ArrayLayout(8, array.rows)),
-                "keep": Out(data.ArrayLayout(array.max_channels, array.rows)),
-                "mode": Out(mode_shape(array)),
-                "signed": Out(1),
-                "exponent_limit": Out(4),
-                "swap": Out(1),
-                "tag": Out(tag_shape),
-            }
-        )
+        members = {
+            "valid": Out(1),
+            "word": Out(data.ArrayLayout(8, array.rows)),
+            "keep": Out(data.ArrayLayout(array.max_channels, array.rows)),
+            "mode": Out(mode_shape(array)),
+            "signed": Out(1),
+            "exponent_limit": Out(4),
+            "swap": Out(1),
+            "tag": Out(tag_shape),
+        }
+        if array.shared_limits:
+            members["shared_limit"] = Out(limit_shape(array))
+        super().__init__(members)
 
 
 class WeightsSignature(wiring.Signature):
@@ -54,7 +58,8 @@ class WeightsSignature(wiring.Signature):
     word : for each column its packed weights; byte k meets activation lane k, and holds one code
         for each output lane, lane 0 in the least significant bits
     mode : index into ``array.modes``
-    exponent_limit : limit on the exponent field of 8-bit codes
+    exponent_limit : limit on the exponent field of 8-bit codes, and of 4-bit ones where operands
+        have theirs at run time
     """
 
     def __init__(self, array):
@@ -145,6 +150,7 @@ class SystolicArray(wiring.Component):
 
         self._feed_activations(m)
         self._feed_weights(m)
+        self._feed_partial_sums(m)
         for row in self.elements:
             for left, right in pairwise(row):
                 m.d.comb += right.flow_i.eq(left.flow_o)
@@ -170,11 +176,7 @@ class SystolicArray(wiring.Component):
     def _feed_activations(self, m):
         width = _width_of(m, self.array, self.activations.mode, "activation")
         for r, row in enumerate(self.elements):
-            decoder = MPDecoder(
-                {mode.activation_bits for mode in self.array.modes},
-                Signedness(self.array.activations),
-                self.array.activation_exponent_limit,
-            )
+            decoder = MPDecoder(activation_operand(self.array))
             m.submodules[f"activation_decoder_{r}"] = decoder
             m.d.comb += [
                 decoder.word.eq(self.activations.word[r]),
@@ -192,6 +194,27 @@ class SystolicArray(wiring.Component):
                 flow.swap.eq(_delay(m, swap, r + latency, f"swap_{r}", reset=True)),
                 row[0].flow_i.eq(flow),
             ]
+            if self.array.shared_limits:
+                limit = _delay(m, self.activations.shared_limit, r + latency, f"limit_{r}")
+                m.d.comb += flow.limit.eq(limit)
+
+    def _feed_partial_sums(self, m):
+        """Start each column so far below 0 as its elements' offsets will take it up."""
+        element = self.elements[0][0]
+        word_bits = self.array.partial_sum_bits
+        starts = []
+        for mode in self.array.modes:
+            bits = self.array.partial_sum_lane_bits(mode)
+            start = -self.array.rows * element.offset(mode) & (1 << bits) - 1
+            starts.append(sum(start << lane * bits for lane in range(mode.lanes)))
+        for c, top in enumerate(self.elements[0]):
+            mode = _delay(m, top.flow_i.mode, element.latency - 1, f"start_mode_{c}")
+            start = Signal(word_bits, name=f"start_{c}")
+            with m.Switch(mode):
+                for index, value in enumerate(starts):
+                    with mode_case(m, self.array, index):
+                        m.d.comb += start.eq(value)
+            m.d.comb += top.psum_i.eq(start)
 
     def _feed_weights(self, m):
         rows_loaded = Signal(range(self.array.rows + 1))
@@ -211,11 +234,7 @@ class SystolicArray(wiring.Component):
         for c in range(self.array.columns):
             weights = Signal(weights_layout(self.array), name=f"weights_{c}")
             for k in range(self.array.word_bytes):
-                decoder = MPDecoder(
-                    {mode.weight_bits for mode in self.array.modes if mode.channels > k},
-                    Signedness.SIGNED,
-                    self.array.weight_exponent_limit,
-                )
+                decoder = MPDecoder(weight_operand(self.array, k))
                 m.submodules[f"weight_decoder_{k}_{c}"] = decoder
                 m.d.comb += [
                     decoder.word.eq(self.weights.word[c][k]),

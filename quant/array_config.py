@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,7 +29,10 @@ class ArrayConfig(OperandConfig):
         Longest reduction of one output; sizes the accumulator lanes.
     accumulator_depth : int
         Pixels of one tile.
-    modes, activations, family, weight_exponent_limit, activation_exponent_limit, esb_k4, esb_k8
+    multiplier : {"dsp", "lut"}
+        What multiplies lanes of 8 bits; narrow products are always of LUTs.
+    modes, activations, family, weight_exponent_limit, activation_exponent_limit,
+    run_time_limits, limits_per_operand, esb_k4, esb_k8
         See `OperandConfig`.
     """
 
@@ -38,6 +41,7 @@ class ArrayConfig(OperandConfig):
     # The bound keeps the widest lane of DyBit (W8A8, unsigned: products up to 2^26) within 48 bits.
     max_reduction: Annotated[int, Field(ge=1, le=1 << 20)]
     accumulator_depth: Annotated[int, Field(ge=1, le=1 << 16)]
+    multiplier: Literal["dsp", "lut"] = "dsp"
 
     @property
     def max_channels(self) -> int:
@@ -125,6 +129,13 @@ class ArrayConfig(OperandConfig):
                 f"{field}: a reduction of {reduction} is not allowed; "
                 f"must be at most array.max_reduction = {self.max_reduction}"
             )
+        limits = [getattr(fmt, "exponent_limit", None) for fmt in (activation_format, weight_format)]
+        if mode.name == "W4A4" and self.shared_limits and activation_format.signed:
+            if limits[0] != limits[1]:
+                raise ConfigError(
+                    f"{field}: activations of exponent limit {limits[0]} are not allowed; must be "
+                    f"{limits[1]}, that of the weights (array.limits_per_operand is false)"
+                )
         largest = (
             activation_format.max_integer * weight_format.max_integer * reduction + max_abs_bias
         )

@@ -27,10 +27,17 @@ ALLOWED_MODES = ", ".join(mode.name for mode in MODES)
 _FAMILY_NAMES = {"dybit": "DyBit", "esb": "ESB"}
 _FAMILY_WIDTHS = {"dybit": (2, 4, 8), "esb": (4, 8)}
 _FAMILY_FIELDS = {
-    "dybit": ("weight_exponent_limit", "activation_exponent_limit"),
+    "dybit": (
+        "weight_exponent_limit",
+        "activation_exponent_limit",
+        "run_time_limits",
+        "limits_per_operand",
+    ),
     "esb": ("esb_k4", "esb_k8"),
 }
 """Fields that mean something for one family alone."""
+
+_RUN_TIME_LIMITS = ((1, 2), (1, 3), (2, 3), (1, 2, 3))
 
 
 def _parse_modes(value: object) -> tuple[PrecisionMode, ...]:
@@ -47,6 +54,13 @@ def _parse_modes(value: object) -> tuple[PrecisionMode, ...]:
 
 def _mode_names(modes: tuple[PrecisionMode, ...]) -> list[str]:
     return [mode.name for mode in modes]
+
+
+def _parse_limits(value: object) -> tuple[int, ...]:
+    limits = tuple(sorted(value)) if isinstance(value, list | tuple) else ()
+    if value not in ([], ()) and limits not in _RUN_TIME_LIMITS:
+        raise problem(f"{value!r} is not allowed; must be two or three of 1, 2 and 3")
+    return limits
 
 
 class ConfigTable(BaseModel):
@@ -70,6 +84,11 @@ class OperandConfig(ConfigTable):
     weight_exponent_limit, activation_exponent_limit : int
         DyBit only: exponent limits of this build's 4-bit lanes; a limit above the format's own is
         that one.
+    run_time_limits : tuple of int
+        DyBit only: if given, two or three exponent limits, from 1 to 3, among which signed 4-bit
+        lanes choose at run time instead; unsigned ones stay plain.
+    limits_per_operand : bool
+        Weights and activations of a layer choose theirs separately; else they share one.
     esb_k4, esb_k8 : int
         ESB only: fraction bits of the 4-bit and of the 8-bit format.
     """
@@ -81,6 +100,10 @@ class OperandConfig(ConfigTable):
     family: Literal["dybit", "esb"] = "dybit"
     weight_exponent_limit: Annotated[int, Field(ge=1, le=3)] = 3
     activation_exponent_limit: Annotated[int, Field(ge=1, le=4)] = 4
+    run_time_limits: Annotated[
+        tuple[int, ...], PlainValidator(_parse_limits), PlainSerializer(list)
+    ] = ()
+    limits_per_operand: bool = False
     esb_k4: Annotated[int, Field(ge=0, le=2)] = 1
     esb_k8: Annotated[int, Field(ge=3, le=6)] = 4
 
@@ -97,6 +120,17 @@ class OperandConfig(ConfigTable):
             lines.append(
                 f"array.activations: {self.activations!r} is not allowed; "
                 "must be signed (array.family is esb)"
+            )
+        for field in ("weight_exponent_limit", "activation_exponent_limit"):
+            if self.run_time_limits and field in self.model_fields_set:
+                lines.append(
+                    f"array.{field}: {getattr(self, field)} is not allowed; "
+                    "must be absent (array.run_time_limits is given)"
+                )
+        if self.limits_per_operand and not self.run_time_limits:
+            lines.append(
+                "array.limits_per_operand: True is not allowed; "
+                "must be absent without array.run_time_limits"
             )
         for mode in self.modes:
             if mode not in self.family_modes:
@@ -139,21 +173,21 @@ class OperandConfig(ConfigTable):
         return {"signed": (True,), "unsigned": (False,), "both": (True, False)}[self.activations]
 
     def weight_format(self, bits: int, limit: int | None = None) -> SignMagnitude:
-        """Return the format of weights of `bits`; only 8-bit DyBit has a choice of `limit`."""
+        """Return the format of weights of `bits`; 8-bit DyBit has any `limit`, 4-bit those built."""
         if self.family == "esb":
             return self._esb(bits)
-        fixed = {2: None, 4: self.weight_exponent_limit, 8: limit}[bits]
-        return _dybit(bits, True, fixed)
+        narrow = self._run_time_limit(limit) or self.weight_exponent_limit
+        return _dybit(bits, True, {2: None, 4: narrow, 8: limit}[bits])
 
     def activation_format(self, bits: int, signed: bool, limit: int | None = None) -> SignMagnitude:
-        """Return the format of activations of `bits`; only 8-bit DyBit has a choice of `limit`.
+        """Return the format of activations of `bits`; 8-bit DyBit has any `limit`, 4-bit those built.
 
         ESB is signed, whatever `signed` says.
         """
         if self.family == "esb":
             return self._esb(bits)
-        fixed = {2: None, 4: self.activation_exponent_limit, 8: limit}[bits]
-        return _dybit(bits, signed, fixed)
+        narrow = (signed and self._run_time_limit(limit)) or self.activation_exponent_limit
+        return _dybit(bits, signed, {2: None, 4: narrow, 8: limit}[bits])
 
     def decoded_weight_format(self, fmt: NumberFormat) -> SignMagnitude:
         """Return `fmt` if the array decodes weights of it, else what it decodes instead."""
@@ -187,6 +221,17 @@ class OperandConfig(ConfigTable):
     def max_activation(self, bits: int) -> int:
         """Largest magnitude, in integers, that an activation of `bits` takes in this build."""
         return max(self.activation_format(bits, signed).max_integer for signed in self.signednesses)
+
+    @property
+    def shared_limits(self) -> tuple[int, ...]:
+        """Limits that 4-bit weights and activations of a layer choose together, if any."""
+        return () if self.limits_per_operand else self.run_time_limits
+
+    def _run_time_limit(self, limit: int | None) -> int | None:
+        """Return `limit` if 4-bit lanes may have it, the largest they may have if not."""
+        if limit in self.run_time_limits:
+            return limit
+        return max(self.run_time_limits, default=None)
 
     def _esb(self, bits: int) -> ESB:
         return ESB(bits, {4: self.esb_k4, 8: self.esb_k8}[bits])

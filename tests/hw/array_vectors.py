@@ -61,28 +61,41 @@ class Setting:
     activations: list[int] = field(repr=False)
     weights: list[int] = field(repr=False)
 
+    def shared_limit(self, array: ArrayConfig) -> int:
+        """Return the index into ``array.shared_limits`` that this needs, 0 if it needs none."""
+        limits = {
+            limit
+            for bits, limit in (
+                (self.mode.weight_bits, self.weight_limit),
+                (self.mode.activation_bits, self.signed and self.activation_limit),
+            )
+            if bits == 4 and limit
+        }
+        return array.shared_limits.index(*limits) if array.shared_limits and limits else 0
+
 
 def settings(array: ArrayConfig) -> list[Setting]:
     """Return every mode of an array with every signedness and every exponent limit built."""
-    result = []
-    for index, mode in enumerate(array.modes):
-        for signed in array.signednesses:
-            for activation_limit in _limits(
-                mode.activation_bits, signed, array.activation_exponent_limit
-            ):
-                for weight_limit in _limits(mode.weight_bits, True, array.weight_exponent_limit):
-                    result.append(
-                        Setting(
-                            mode,
-                            index,
-                            signed,
-                            activation_limit,
-                            weight_limit,
-                            code_integers(mode.activation_bits, signed, activation_limit),
-                            code_integers(mode.weight_bits, True, weight_limit),
-                        )
-                    )
-    return result
+    return [
+        Setting(
+            mode,
+            index,
+            signed,
+            activation_limit,
+            weight_limit,
+            code_integers(mode.activation_bits, signed, activation_limit),
+            code_integers(mode.weight_bits, True, weight_limit),
+        )
+        for index, mode in enumerate(array.modes)
+        for signed in array.signednesses
+        for activation_limit in _limits(
+            array, mode.activation_bits, signed, array.activation_exponent_limit
+        )
+        for weight_limit in _limits(array, mode.weight_bits, True, array.weight_exponent_limit)
+        if activation_limit == weight_limit
+        or mode.name != "W4A4"
+        or not (signed and array.shared_limits)
+    ]
 
 
 def any_setting(rng: random.Random, built: list[Setting]) -> Setting:
@@ -91,9 +104,11 @@ def any_setting(rng: random.Random, built: list[Setting]) -> Setting:
     return rng.choice([setting for setting in built if setting.index == index])
 
 
-def _limits(bits: int, signed: bool, fixed: int) -> list[int]:
+def _limits(array: ArrayConfig, bits: int, signed: bool, fixed: int) -> list[int]:
     if bits == 8:
         return list(range(1, 9 - signed))
+    if bits == 4 and signed and array.run_time_limits:
+        return list(array.run_time_limits)
     return [min(fixed, 4 - signed)] if bits == 4 else [2 - signed]
 
 
@@ -237,6 +252,8 @@ class ArrayTraffic:
             "activations__swap": swap,
             "activations__tag": tag,
         }
+        if array.shared_limits:
+            entry["activations__shared_limit"] = setting.shared_limit(array)
         sums = [[0] * setting.mode.lanes for _ in range(array.columns)]
         for word, keep, row in zip(words, keeps, weights, strict=True):
             for total, column in zip(sums, row, strict=True):

@@ -1,13 +1,14 @@
-"""The multiplier behind its decoders, so that its vectors can be written as codes."""
+"""The multiplier between decoders and an adder, so that its vectors can be written as codes."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from dybit.hw.lanes import add_lanes, lane_starts
 from dybit.hw.mantissa_multiplier import MantissaMultiplier
 from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import Signedness
+from dybit.hw.operand import activation_operand, limit_shape, weight_operand
 from dybit.hw.width import Width
 
 
@@ -18,10 +19,12 @@ class DecodedMultiplier(wiring.Component):
     -------
     mode, word, keep, is_signed, activation_limit : In
         Activations, as `MPDecoder` takes them.
+    shared_limit : In
+        Index into ``array.shared_limits``.
     weights, weight_limit : In
         Weight bytes, byte k for activation lane k.
     sums : Out
-        See `MantissaMultiplier`.
+        The mode's lanes, exact.
     """
 
     def __init__(self, array):
@@ -36,6 +39,7 @@ class DecodedMultiplier(wiring.Component):
                 "activation_limit": In(4),
                 "weights": In(8 * array.word_bytes),
                 "weight_limit": In(4),
+                "shared_limit": In(max(1, limit_shape(array).width)),
                 "sums": Out(array.partial_sum_bits),
             }
         )
@@ -43,6 +47,20 @@ class DecodedMultiplier(wiring.Component):
     @property
     def latency(self):
         return MPDecoder.LATENCY + self._multiplier.latency
+
+    def _add(self, m):
+        """Add the lanes to what makes up for their offsets."""
+        multiplier, bits = self._multiplier, len(self.sums)
+        start = Signal(bits)
+        with m.Switch(multiplier.sums_mode):
+            for index, mode in enumerate(self.array.modes):
+                with mode_case(m, self.array, index):
+                    lane_bits = bits // mode.lanes
+                    lanes = [Const(-multiplier.offset(mode), lane_bits)] * mode.lanes
+                    m.d.comb += start.eq(Cat(lanes))
+        starts = lane_starts(self.array, bits, multiplier.sums_mode)
+        total = add_lanes(m, start, multiplier.sums, starts, multiplier.carries)
+        m.d.comb += self.sums.eq(total)
 
     def elaborate(self, platform):
         m = Module()
@@ -55,11 +73,7 @@ class DecodedMultiplier(wiring.Component):
                         activation_width.eq(Width.of(mode.activation_bits)),
                         weight_width.eq(Width.of(mode.weight_bits)),
                     ]
-        m.submodules.activation_decoder = decoder = MPDecoder(
-            {mode.activation_bits for mode in self.array.modes},
-            Signedness(self.array.activations),
-            self.array.activation_exponent_limit,
-        )
+        m.submodules.activation_decoder = decoder = MPDecoder(activation_operand(self.array))
         m.d.comb += [
             decoder.word.eq(self.word),
             decoder.keep.eq(self.keep),
@@ -67,17 +81,18 @@ class DecodedMultiplier(wiring.Component):
             decoder.is_signed.eq(self.is_signed),
             decoder.exponent_limit.eq(self.activation_limit),
             multiplier.activation.eq(decoder.operand),
-            self.sums.eq(multiplier.sums),
         ]
-        mode = Signal.like(self.mode)
-        m.d.sync += mode.eq(self.mode)
-        m.d.comb += multiplier.mode.eq(mode)
+        last = Cat(self.mode, self.shared_limit)
+        for stage in range(MPDecoder.LATENCY):
+            delayed = Signal.like(last, name=f"chosen_{stage}")
+            m.d.sync += delayed.eq(last)
+            last = delayed
+        m.d.comb += multiplier.mode.eq(last)
+        if self.array.shared_limits:
+            m.d.comb += multiplier.limit.eq(last >> len(self.mode))
+        self._add(m)
         for k in range(self.array.word_bytes):
-            decoder = MPDecoder(
-                {mode.weight_bits for mode in self.array.modes if mode.channels > k},
-                Signedness.SIGNED,
-                self.array.weight_exponent_limit,
-            )
+            decoder = MPDecoder(weight_operand(self.array, k))
             m.submodules[f"weight_decoder_{k}"] = decoder
             m.d.comb += [
                 decoder.word.eq(self.weights.word_select(k, 8)),

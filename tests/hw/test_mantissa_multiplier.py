@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dybit.hw.mantissa_multiplier import ProductTable
+from dybit.hw.product_table import ProductTable
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.sim.verilated import CompiledModel
@@ -46,6 +46,20 @@ ARRAYS = {
     "mixed-limits": array_config(
         2, 1, "W4A4 W8A4", activation_exponent_limit=4, weight_exponent_limit=1
     ),
+    "all-both-lut": array_config(4, 1, ALL_MODES, "both", multiplier="lut"),
+    "all-signed-lut": array_config(4, 1, ALL_MODES, "signed", multiplier="lut"),
+    "shared-signed": array_config(2, 1, ALL_MODES, "signed", run_time_limits=[1, 2, 3]),
+    "shared-both": array_config(2, 1, "W4A4 W2A4", "both", run_time_limits=[2, 3]),
+    "shared-lut": array_config(
+        2, 1, "W8A4 W4A8 W4A4", "signed", run_time_limits=[2, 3], multiplier="lut"
+    ),
+    "per-operand-signed": array_config(
+        2, 1, ALL_MODES, "signed", run_time_limits=[1, 2, 3], limits_per_operand=True
+    ),
+    "per-operand-both": array_config(
+        2, 1, "W4A4 W8A4", "both", run_time_limits=[2, 3], limits_per_operand=True
+    ),
+    "W8A8-W4A4-lut": array_config(4, 1, "W8A8 W4A4", "unsigned", multiplier="lut"),
 }
 
 pytestmark = pytest.mark.rtl
@@ -101,6 +115,7 @@ def every_pair(array: ArrayConfig, directory: Path, vectors: Callable[[str, int]
                 stimulus.set("is_signed", setting.signed)
                 stimulus.set("activation_limit", setting.activation_limit)
                 stimulus.set("weight_limit", setting.weight_limit)
+                stimulus.set("shared_limit", setting.shared_limit(array))
                 trace = model.play(stimulus)[latency:]
                 bits = array.partial_sum_lane_bits(setting.mode)
                 lanes = model.read_lanes(trace, "sums", bits, signed=True)
@@ -136,6 +151,7 @@ def random_vectors(array: ArrayConfig, count: int, seed: int) -> tuple[Cycles, l
             "is_signed": int(setting.signed),
             "activation_limit": setting.activation_limit,
             "weight_limit": setting.weight_limit,
+            "shared_limit": setting.shared_limit(array),
         }
         for port, value in cycle.items():
             inputs.setdefault(port, []).append(value)
@@ -200,6 +216,7 @@ def test_every_w8a8_pair_in_cocotb(
         "is_signed": int(signed),
         "activation_limit": setting.activation_limit,
         "weight_limit": setting.weight_limit,
+        "shared_limit": 0,
     }
     inputs |= {port: [value] * length for port, value in constant.items()}
     outputs = play(dut, "multiplier", inputs, simulator, tmp_path)

@@ -9,37 +9,40 @@ from pathlib import Path
 import pytest
 
 from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import Signedness
+from dybit.hw.operand import Operand, Signedness
 from tests.hw.array_vectors import code_integers
 from tests.hw.players import Cycles, play
 
+S, U, B = Signedness.SIGNED, Signedness.UNSIGNED, Signedness.BOTH
 BUILDS = {
-    "all-both": ((2, 4, 8), Signedness.BOTH, 4),
-    "all-signed": ((2, 4, 8), Signedness.SIGNED, 3),
-    "all-unsigned": ((2, 4, 8), Signedness.UNSIGNED, 4),
-    "narrow-r3": ((2, 4), Signedness.BOTH, 3),
-    "narrow-r2": ((2, 4), Signedness.BOTH, 2),
-    "narrow-r1": ((2, 4), Signedness.BOTH, 1),
-    "signed-r2": ((4,), Signedness.SIGNED, 2),
-    "wide": ((8,), Signedness.BOTH, 4),
+    "all-both": Operand((2, 4, 8), B, recoded=True),
+    "all-signed": Operand((2, 4, 8), S, 3),
+    "all-unsigned": Operand((2, 4, 8), U),
+    "floating-both": Operand((2, 4, 8), B, recoded=True, linear=False),
+    "floating-signed": Operand((4, 8), S, linear=False),
+    "narrow-r3": Operand((2, 4), B, 3, recoded=True),
+    "narrow-r2": Operand((2, 4), B, 2, recoded=True),
+    "narrow-r1": Operand((2, 4), B, 1, recoded=True),
+    "signed-r2": Operand((4,), S, 2),
+    "wide": Operand((8,), B),
+    "run-time-both": Operand((2, 4, 8), B, run_time_limits=(1, 2, 3), recoded=True),
+    "run-time-signed": Operand((4,), S, run_time_limits=(2, 3), recoded=True),
 }
 WIDTH_INPUT = {2: 0, 4: 1, 8: 2}
 
 pytestmark = pytest.mark.rtl
 
 
-def stimulus(
-    widths: tuple[int, ...], signedness: Signedness, limit: int
-) -> tuple[Cycles, list[tuple[int, list[int]]]]:
+def stimulus(spec: Operand) -> tuple[Cycles, list[tuple[int, list[int]]]]:
     """Return inputs, and for each cycle the lane width and the lanes' integers."""
     inputs: Cycles = {name: [] for name in ("word", "keep", "width", "is_signed", "exponent_limit")}
     expected = []
-    flags = {"signed": [True], "unsigned": [False], "both": [True, False]}[signedness.value]
-    for bits in widths:
+    flags = {"signed": [True], "unsigned": [False], "both": [True, False]}[spec.signedness.value]
+    for bits in spec.widths:
         lanes = 8 // bits
         for signed in flags:
-            limits = {2: [2], 4: [limit], 8: list(range(1, 9 - signed))}[bits]
-            for exponent_limit in limits:
+            narrow = spec.run_time_limits if signed and spec.run_time_limits else (spec.limit,)
+            for exponent_limit in {2: (2,), 4: narrow, 8: range(1, 9 - signed)}[bits]:
                 integers = code_integers(bits, signed, exponent_limit)
                 for keep in sorted({0, (1 << lanes) - 1, 1, 1 << (lanes - 1)}):
                     for word in range(256):
@@ -47,7 +50,8 @@ def stimulus(
                         inputs["keep"].append(keep)
                         inputs["width"].append(WIDTH_INPUT[bits])
                         inputs["is_signed"].append(signed)
-                        inputs["exponent_limit"].append(exponent_limit if bits == 8 else 9)
+                        chosen = bits == 8 or (bits == 4 and len(narrow) > 1)
+                        inputs["exponent_limit"].append(exponent_limit if chosen else 9)
                         values = [
                             integers[word >> (bits * k) & (1 << bits) - 1] * (keep >> k & 1)
                             for k in range(lanes)
@@ -56,31 +60,35 @@ def stimulus(
     return inputs, expected
 
 
-def operand_integers(operand: int, bits: int, magnitude_bits: int, limit: int) -> list[int]:
+def operand_integers(operand: int, bits: int, spec: Operand) -> list[int]:
     """Return the integers an operand stands for."""
+    magnitude_bits = spec.signedness.magnitude_bits(bits)
+    if bits == 8 and spec.linear:
+        width = 2 * magnitude_bits
+        operand &= (1 << width) - 1
+        return [operand - (1 << width) * (operand >> width - 1)]
     if bits == 8:
         sign, significand = operand & 1, operand >> 1 & (1 << magnitude_bits) - 1
-        exponent = operand >> 1 + magnitude_bits
+        tripled = operand >> 1 + magnitude_bits & (1 << magnitude_bits + 2) - 1
+        assert tripled == 3 * significand
+        exponent = operand >> 3 + 2 * magnitude_bits
         return [(-1) ** sign * significand << exponent]
-    table = code_integers(magnitude_bits, False, limit if bits == 4 else magnitude_bits)
+    # Recoded lanes are those of the unsigned format.
+    if bits == 4 and spec.recoded:
+        magnitude_bits = 4
+    table = code_integers(magnitude_bits, False, spec.limit if bits == 4 else magnitude_bits)
     lanes = [operand >> (1 + magnitude_bits) * k for k in range(8 // bits)]
     return [(-1) ** (lane & 1) * table[lane >> 1 & (1 << magnitude_bits) - 1] for lane in lanes]
 
 
-def run(
-    build: tuple[tuple[int, ...], Signedness, int],
-    player: str,
-    directory: Path,
-    vectors: Callable[[str, int], None],
-) -> None:
-    widths, signedness, limit = build
-    inputs, expected = stimulus(widths, signedness, limit)
+def run(spec: Operand, player: str, directory: Path, vectors: Callable[[str, int], None]) -> None:
+    inputs, expected = stimulus(spec)
     # What went in in the last cycle comes out LATENCY cycles later.
     padded = {name: values + [0] * MPDecoder.LATENCY for name, values in inputs.items()}
-    outputs = play(MPDecoder(widths, signedness, limit), "mp_decoder", padded, player, directory)
+    outputs = play(MPDecoder(spec), "mp_decoder", padded, player, directory)
     for cycle, (bits, values) in enumerate(expected):
         operand = outputs["operand"][cycle + MPDecoder.LATENCY]
-        got = operand_integers(operand, bits, signedness.magnitude_bits(bits), limit)
+        got = operand_integers(operand, bits, spec)
         shown = {name: inputs[name][cycle] for name in inputs}
         assert got == values, f"{shown} gave {got}, not {values}"
     vectors(f"decoder, {player}", len(expected))
@@ -92,7 +100,7 @@ def test_in_amaranth(build: str, tmp_path: Path, vectors: Callable[[str, int], N
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("build", ["all-both", "all-signed", "narrow-r2"])
+@pytest.mark.parametrize("build", ["all-both", "floating-signed", "run-time-both"])
 def test_in_cocotb(
     build: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
@@ -102,15 +110,20 @@ def test_in_cocotb(
 @pytest.mark.parametrize("widths", [(), (3,), (2, 16)])
 def test_refuses_widths(widths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="widths must be one or more of 2, 4 and 8, not"):
-        MPDecoder(widths)
+        Operand(widths, Signedness.BOTH)
 
 
 def test_refuses_signedness() -> None:
     with pytest.raises(TypeError, match="signedness must be a Signedness, not 'both'"):
-        MPDecoder((8,), "both")
+        Operand((8,), "both")
 
 
 @pytest.mark.parametrize("limit", [0, 5])
 def test_refuses_limit(limit: int) -> None:
     with pytest.raises(ValueError, match=f"limit must be 1 to 4, not {limit}"):
-        MPDecoder((4,), Signedness.BOTH, limit)
+        Operand((4,), Signedness.BOTH, limit)
+
+
+def test_refuses_specs() -> None:
+    with pytest.raises(TypeError, match="spec must be an Operand, not 8"):
+        MPDecoder(8)

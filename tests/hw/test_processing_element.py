@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dybit.hw.mantissa_multiplier import activation_layout
 from dybit.hw.mode import mode_shape
-from dybit.hw.operand import Signedness
+from dybit.hw.operand import Signedness, activation_operand, limit_shape
 from dybit.hw.processing_element import ProcessingElement
 from dybit.quant.array_config import ArrayConfig
 from tests.hw.array_vectors import (
@@ -30,20 +29,33 @@ ARRAYS = {
     "W8A8-W4A4": array_config(4, 1, "W8A8 W4A4", "both"),
     "W4A4-W2A2": array_config(4, 1, "W4A4 W2A2", "unsigned"),
     "all": array_config(4, 1, ALL_MODES, "both"),
+    "all-lut": array_config(4, 1, ALL_MODES, "both", multiplier="lut"),
+    "W8A8": array_config(4, 1, "W8A8", "signed"),
+    "shared": array_config(4, 1, "W8A8 W4A4 W2A2", "signed", run_time_limits=[1, 2, 3]),
+    "per-operand": array_config(
+        4, 1, "W4A8 W4A4", "both", run_time_limits=[2, 3], limits_per_operand=True
+    ),
 }
 
 pytestmark = pytest.mark.rtl
 
 
-def lane_word(integers: list[int], bits: int, signedness: Signedness, limit: int) -> int:
+def lane_word(
+    array: ArrayConfig, integers: list[int], bits: int, signedness: Signedness, limit: int
+) -> int:
     """Return the operand lanes of integers, written by hand from `hw.operand`'s layout."""
     magnitude_bits = signedness.magnitude_bits(bits)
+    if bits == 8 and array.multiplier == "dsp":
+        return pack(integers, 2 * magnitude_bits)
     if bits == 8:
         (integer,) = integers
         exponent = max(0, abs(integer).bit_length() - magnitude_bits)
         significand = abs(integer) >> exponent
         assert significand << exponent == abs(integer)
-        return (integer < 0) | significand << 1 | exponent << 1 + magnitude_bits
+        tripled = 3 * significand << 1 + magnitude_bits
+        return (integer < 0) | significand << 1 | tripled | exponent << 3 + 2 * magnitude_bits
+    if bits == 4 and array.limits_per_operand:
+        magnitude_bits = limit = 4
     table = code_integers(magnitude_bits, False, limit)
     lanes = [(integer < 0) | table.index(abs(integer)) << 1 for integer in integers]
     return pack(lanes, 1 + magnitude_bits)
@@ -52,17 +64,18 @@ def lane_word(integers: list[int], bits: int, signedness: Signedness, limit: int
 class Model:
     """What an element must do, a cycle a call, on integers instead of operands."""
 
-    def __init__(self, array: ArrayConfig, latency: int) -> None:
+    def __init__(self, array: ArrayConfig, latency: int, offset: Callable[..., int]) -> None:
         self.array = array
+        self.offset = offset
         self.shadow: list[list[int]] = []
         self.active: list[list[int]] = []  # registers start as the value 0
         self.shadow_word = 0
         self.loaded = 0
-        self.pipeline = [(0, [0] * array.modes[0].lanes)] * latency
+        self.pipeline: list[tuple[int, list[int]] | None] = [None] * latency
         self.flow = 0
-        self.psum = 0
+        self.psum: int | None = None  # unknown until an operand gets there
 
-    def outputs(self) -> dict[str, int]:
+    def outputs(self) -> dict[str, int | None]:
         return {
             "flow_o": self.flow,
             "psum_o": self.psum,
@@ -82,11 +95,12 @@ class Model:
         enable: bool,
         load: bool,
     ) -> None:
-        index, sums = self.pipeline.pop()
-        mode = self.array.modes[index]
-        bits = self.array.partial_sum_lane_bits(mode)
-        lanes = split_lanes(psum, mode.lanes, bits)
-        self.psum = pack([a + b for a, b in zip(lanes, sums, strict=True)], bits)
+        if (leaving := self.pipeline.pop()) is not None:
+            mode, sums = self.array.modes[leaving[0]], leaving[1]
+            bits = self.array.partial_sum_lane_bits(mode)
+            lanes = split_lanes(psum, mode.lanes, bits)
+            offset = self.offset(mode)
+            self.psum = pack([a + b + offset for a, b in zip(lanes, sums, strict=True)], bits)
         if swap:
             self.active = self.shadow
         sums = [0] * setting.mode.lanes
@@ -103,14 +117,16 @@ class Model:
 
 
 def vectors_of(
-    array: ArrayConfig, latency: int, tiles: int, seed: int
-) -> tuple[Cycles, list[dict[str, int]]]:
+    dut: ProcessingElement, tiles: int, seed: int
+) -> tuple[Cycles, list[dict[str, int | None]]]:
     """Return inputs and what the outputs must be in each cycle."""
     rng = random.Random(seed)
-    operand_bits = activation_layout(array).size
+    array = dut.array
+    operand_bits = activation_operand(array).layout().size
     mode_bits = mode_shape(array).width
+    limit_bits = limit_shape(array).width
     inputs: Cycles = {port: [] for port in ("flow_i", "psum_i", "weights_i", "enable", "load")}
-    model = Model(array, latency - 1)
+    model = Model(array, dut.latency - 1, dut.offset)
     expected = []
     built = settings(array)
     # Weights are those of a mode: they are loaded for the setting they are then used with.
@@ -131,21 +147,28 @@ def vectors_of(
             for k in range(array.word_bytes):
                 if k < fresh.mode.channels:
                     lanes = lane_word(
+                        array,
                         weights[k],
                         fresh.mode.weight_bits,
                         Signedness.SIGNED,
-                        array.weight_exponent_limit,
+                        fresh.weight_limit,
                     )
                     weights_word |= lanes << offset
                 offset += byte_bits(array, k)
             activations = [rng.choice(current.activations) for _ in range(current.mode.channels)]
             operand = lane_word(
+                array,
                 activations,
                 current.mode.activation_bits,
                 Signedness(array.activations),
-                array.activation_exponent_limit,
+                # Where both signednesses meet, lanes are those of the unsigned format.
+                array.activation_exponent_limit
+                if array.activations == "both"
+                else current.activation_limit,
             )
-            flow = operand | current.index << operand_bits | swap << operand_bits + mode_bits
+            limit = current.shared_limit(array)
+            flow = operand | current.index << operand_bits | limit << operand_bits + mode_bits
+            flow |= swap << operand_bits + mode_bits + limit_bits
             psum = rng.getrandbits(array.partial_sum_bits)
             expected.append(model.outputs())
             model.step(flow, swap, current, activations, psum, weights, weights_word, enable, load)
@@ -160,7 +183,9 @@ def vectors_of(
 def byte_bits(array: ArrayConfig, byte: int) -> int:
     """Return the width of a decoded weight byte: an 8-bit lane, or narrow ones with a sign each."""
     widths = {mode.weight_bits for mode in array.modes if mode.channels > byte}
-    return 11 if 8 in widths else 8
+    if 8 in widths:
+        return 14 if array.multiplier == "dsp" else 20
+    return 10 if 4 in widths and array.limits_per_operand else 8
 
 
 def run(
@@ -171,11 +196,13 @@ def run(
     vectors: Callable[[str, int], None],
 ) -> None:
     dut = ProcessingElement(array)
-    inputs, expected = vectors_of(array, dut.latency, tiles, seed=5)
+    inputs, expected = vectors_of(dut, tiles, seed=5)
     outputs = play(dut, "processing_element", inputs, player, directory)
     compared = 0
     for cycle, values in enumerate(expected):
         for port, value in values.items():
+            if value is None:
+                continue
             got = outputs[port][cycle]
             assert got == value, f"cycle {cycle}: {port} is {got:#x}, not {value:#x}"
             compared += 1

@@ -1,0 +1,89 @@
+"""Multiplier of 8-bit lanes without a DSP block."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["FloatingMultiplier"]
+
+
+class FloatingMultiplier(wiring.Component):
+    """Multiplies as floating-point numbers are: significands, exponents added, the product aligned.
+
+    Two bits of `b`'s significand at a time select 0, 1, 2 or 3 times `a`'s, of which the edge of
+    the array sends 1 and 3. A pair of these partial products is selected and added in one LUT a
+    bit; the pairs are added in the next cycle, and the sum is shifted in the one after, whose
+    register is the reader's.
+
+    Latency: ``LATENCY`` cycles. Throughput: one product a cycle. Exact.
+
+    Parameters
+    ----------
+    a_bits, b_bits : int
+        Widths of the significands.
+    a_exponent_bits, b_exponent_bits : int
+        Widths of the exponents, 0 for integers.
+    largest : int
+        Largest product.
+
+    Members
+    -------
+    a : In
+        `significand`, `tripled` (three times the significand) and `exponent`.
+    b : In
+        `significand` and `exponent`.
+    product : Out
+        ``a.significand * b.significand << (a.exponent + b.exponent)``.
+    """
+
+    LATENCY = 2
+
+    def __init__(self, a_bits, b_bits, a_exponent_bits, b_exponent_bits, largest):
+        self.b_bits = b_bits
+        a_layout = data.StructLayout(
+            {"significand": a_bits, "tripled": a_bits + 2, "exponent": a_exponent_bits}
+        )
+        b_layout = data.StructLayout({"significand": b_bits, "exponent": b_exponent_bits})
+        super().__init__({"a": In(a_layout), "b": In(b_layout), "product": Out(range(largest + 1))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        # Cycle 0: partial products in pairs, 16 times apart, and the exponents.
+        pairs = []
+        for position in range(0, self.b_bits, 4):
+            low = self._partial_product(m, position)
+            high = self._partial_product(m, position + 2)
+            total = low + (high << 2)
+            pair = Signal.like(total, name=f"pair_{position}", reset_less=True)
+            m.d.sync += pair.eq(total)
+            pairs.append(pair << position)
+        exponent = Signal.like(self.a.exponent + self.b.exponent, reset_less=True)
+        m.d.sync += exponent.eq(self.a.exponent + self.b.exponent)
+
+        # Cycle 1: their sum.
+        total = sum(pairs[1:], pairs[0])
+        bits = len(self.a.significand) + self.b_bits
+        significand = Signal(bits, name="significand", reset_less=True)
+        shift = Signal.like(exponent, name="shift", reset_less=True)
+        m.d.sync += [significand.eq(total), shift.eq(exponent)]
+
+        # Cycle 2: shift by up to 3, then by multiples of 4; a level of LUTs each.
+        near = Signal(bits + 3, name="near")
+        m.d.comb += [
+            near.eq(significand << shift[:2]),
+            self.product.eq(near << Cat(Const(0, 2), shift[2:])),
+        ]
+        return m
+
+    def _partial_product(self, m, position):
+        """Return 0 to 3 times `a`, as bits `position` and up of `b` say."""
+        a = self.a
+        digit = self.b.significand[position : position + 2]
+        product = Signal(len(a.tripled), name=f"partial_{position}")
+        with m.Switch(digit):
+            for value, multiple in ((1, a.significand), (2, a.significand << 1), (3, a.tripled)):
+                if value < 1 << len(digit):
+                    with m.Case(value):
+                        m.d.comb += product.eq(multiple)
+        return product
