@@ -7,6 +7,7 @@ import typer
 from dybit.scripts.console import TYPER, ends_on_mistakes
 from dybit.scripts.quantize import quantize
 from dybit.scripts.simulate import simulate
+from dybit.scripts.train import train
 from dybit.scripts.verilog import verilog
 
 __all__ = ["app", "main"]
@@ -14,7 +15,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-for command in (quantize, verilog, simulate):
+for command in (quantize, train, verilog, simulate):
     app.command()(ends_on_mistakes(command))
 
 

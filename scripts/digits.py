@@ -14,7 +14,17 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Digits", "DigitsNet", "accuracy", "load", "train"]
+__all__ = [
+    "Digits",
+    "DigitsNet",
+    "accuracy",
+    "deterministic",
+    "fit",
+    "images",
+    "load",
+    "shifted",
+    "train",
+]
 
 SPLIT_SEED = 0
 EPOCHS = 40
@@ -39,12 +49,18 @@ class Digits:
     test_y: NDArray[np.int64]
 
 
+def images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return all 1,797 images, (N, 1, 8, 8) from 0 to 1, and their digits."""
+    pixels, labels = load_digits(return_X_y=True)
+    x = (pixels / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    return x, labels.astype(np.int64)
+
+
 def load() -> Digits:
     """Return the 1,797 images, a quarter of each digit's for testing."""
-    images, labels = load_digits(return_X_y=True)
-    x = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    x, y = images()
     train_x, test_x, train_y, test_y = train_test_split(
-        x, labels.astype(np.int64), test_size=0.25, stratify=labels, random_state=SPLIT_SEED
+        x, y, test_size=0.25, stratify=y, random_state=SPLIT_SEED
     )
     return Digits(train_x, train_y, test_x, test_y)
 
@@ -85,27 +101,39 @@ def train(
     """
     digits = load()
     x, y = torch.from_numpy(digits.train_x), torch.from_numpy(digits.train_y)
-    with _deterministic(seed):
+    with deterministic(seed):
         model = DigitsNet()
-        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
-        steps = epochs * -(-len(x) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, steps)
-        for _ in range(epochs):
-            order: Tensor = torch.randperm(len(x))
-            for chosen in torch.split(order, BATCH):
-                loss = functional.cross_entropy(
-                    model(_shifted(x[chosen])), y[chosen], label_smoothing=0.05
-                )
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-            if progress is not None:
-                progress()
-        model.eval()
+        fit(model, x, y, epochs, progress)
         with torch.no_grad():
             logits = model(torch.from_numpy(digits.test_x)).numpy()
     return model, accuracy(logits, digits.test_y)
+
+
+def fit(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    epochs: int = EPOCHS,
+    progress: Callable[[], None] | None = None,
+) -> None:
+    """Train a network for digits on images and their classes, and leave it in evaluation mode."""
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+    steps = epochs * -(-len(x) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, steps)
+    model.train()
+    for _ in range(epochs):
+        order: Tensor = torch.randperm(len(x))
+        for chosen in torch.split(order, BATCH):
+            loss = functional.cross_entropy(
+                model(shifted(x[chosen])), y[chosen], label_smoothing=0.05
+            )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        if progress is not None:
+            progress()
+    model.eval()
 
 
 def accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
@@ -113,7 +141,7 @@ def accuracy(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     return float(np.mean(logits.argmax(axis=-1) == labels))
 
 
-def _shifted(x: Tensor) -> Tensor:
+def shifted(x: Tensor) -> Tensor:
     """Shift each image by up to one pixel each way, at random."""
     padded = functional.pad(x, (1, 1, 1, 1))
     down, across = torch.randint(0, 3, (2, len(x)))
@@ -125,7 +153,7 @@ def _shifted(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def deterministic(seed: int) -> Iterator[None]:
     """Seed, and make results depend on nothing else; what was set before is set again after."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):

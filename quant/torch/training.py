@@ -173,7 +173,7 @@ class Training:
         # Buffers follow from what all ranks share: there is nothing to send.
         self._model: nn.Module = self.prepared
         if world()[1] > 1:
-            self._model = DistributedDataParallel(self.prepared, broadcast_buffers=False)
+            self._model = DistributedDataParallel(self.prepared, forward_sync_buffers=False)
 
     def _diverged(self, reason: str) -> NetworkError:
         epoch, step = divmod(self.done, self.steps)

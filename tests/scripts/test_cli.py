@@ -35,7 +35,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "network"
 
 
-@pytest.mark.parametrize("command", ["quantize", "verilog", "simulate"])
+@pytest.mark.parametrize("command", ["quantize", "train", "verilog", "simulate"])
 def test_help_has_an_example(command: str) -> None:
     assert command in call("--help").stdout
     assert f"dybit {command} " in call(command, "--help").stdout.partition("Arguments:")[0]

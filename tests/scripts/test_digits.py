@@ -53,6 +53,6 @@ def test_augmentation_shifts_by_a_pixel_at_most() -> None:
     x = torch.rand(200, 1, 8, 8)
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
     windows = torch.stack([padded[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)])
-    equal = (windows == digits._shifted(x)).all(dim=(2, 3, 4))
+    equal = (windows == digits.shifted(x)).all(dim=(2, 3, 4))
     assert equal.any(dim=0).all()
     assert equal.any(dim=1).all()
