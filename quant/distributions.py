@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from dybit.quant.levels import Levels
 
-__all__ = ["Distribution", "Laplace", "Normal", "Samples", "StudentT4"]
+__all__ = ["Distribution", "Laplace", "Normal", "Population", "Samples", "StudentT4"]
 
 CELLS = 1 << 17
 """Numbers in flight at once: temporaries stay in the cache."""
@@ -132,44 +132,71 @@ class Samples(Distribution):
         return places
 
 
-class Normal(Distribution):
-    """The magnitudes of N(0, 1)."""
+class Population(Distribution):
+    """The magnitudes of a symmetric distribution with a density: one row, of one in number."""
 
     count = np.array([1.0])
+
+    @abstractmethod
+    def density(self, magnitudes: _Array) -> _Array:
+        """Return the density of the magnitudes."""
+
+    @abstractmethod
+    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+        """Return number and sum of the magnitudes above each limit, however few they are."""
+
+    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        numbers, sums = self.beyond(limits)
+        return self.count - numbers, self.total - sums
+
+
+class Normal(Population):
+    """The magnitudes of N(0, 1)."""
+
     total = np.array([np.sqrt(2 / np.pi)])
     power = np.array([1.0])
     largest = np.array([10.0])  # beyond lies 1e-23 of the distribution
 
-    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
-        return 2 * ndtr(limits) - 1, -self.total * np.expm1(-np.square(limits) / 2)
+    def density(self, magnitudes: _Array) -> _Array:
+        density: _Array = self.total * np.exp(-np.square(magnitudes) / 2)
+        return density
+
+    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+        return 2 * ndtr(-limits), self.density(limits)
 
 
-class Laplace(Distribution):
+class Laplace(Population):
     """The magnitudes of the Laplace distribution of density ``exp(-abs(x)) / 2``."""
 
-    count = np.array([1.0])
     total = np.array([1.0])
     power = np.array([2.0])
     largest = np.array([50.0])  # beyond lies 1e-22 of the distribution
 
-    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
-        number = -np.expm1(-limits)
-        return number, number - limits * np.exp(-limits)
+    def density(self, magnitudes: _Array) -> _Array:
+        density: _Array = np.exp(-magnitudes)
+        return density
+
+    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+        numbers = self.density(limits)
+        return numbers, (1 + limits) * numbers
 
 
-class StudentT4(Distribution):
+class StudentT4(Population):
     """The magnitudes of Student's t distribution with four degrees of freedom."""
 
-    count = np.array([1.0])
     total = np.array([1.0])
     power = np.array([2.0])
     largest = np.array([1e6])  # beyond lies 1e-11 of the sum of squares
 
-    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
-        # With s = sin(atan(t / 2)) and its cosine c: (3 s - s**3) / 2, and 1 - c**3.
+    def density(self, magnitudes: _Array) -> _Array:
+        density: _Array = 0.75 * (1 + np.square(magnitudes) / 4) ** -2.5
+        return density
+
+    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+        # With s and c the sine and cosine of atan(t / 2): 1 - (3 s - s**3) / 2, and c**3.
         cosine = 2 / np.sqrt(4 + np.square(limits))
         sine = limits * cosine / 2
-        return (3 * sine - sine**3) / 2, 1 - cosine**3
+        return np.square(cosine**2 / (1 + sine)) * (2 + sine) / 2, cosine**3
 
 
 def _parts(count: int, width: int) -> list[slice]:
