@@ -1,7 +1,7 @@
 """Magnitudes to be rounded: rows of samples, and populations in closed form.
 
 Which value a number rounds to depends on the midpoints it lies between, so the squared error of a
-rounding needs no more of a distribution than how many magnitudes lie below a limit, and their sum.
+rounding needs no more of a distribution than how many magnitudes lie above a limit, and their sum.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Distribution(ABC):
     largest: _Array
 
     @abstractmethod
-    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
-        """Return number and sum of the magnitudes up to each limit.
+    def above(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+        """Return number and sum of the magnitudes above each limit, exact however few they are.
 
         Parameters
         ----------
@@ -58,11 +58,9 @@ class Distribution(ABC):
         smallest, midpoints = levels.values[0], levels.midpoints
         for part in _parts(len(rows), len(midpoints)):
             row = rows[part]
-            numbers, sums = self.below(row, np.multiply.outer(scales[part], midpoints))
-            count, total = self.count[row], self.total[row]
-            inner[part] = smallest * total + _dot(total[:, None] - sums, levels.steps)
-            squares[part] = smallest**2 * count
-            squares[part] += _dot(count[:, None] - numbers, levels.square_steps)
+            numbers, sums = self.above(row, np.multiply.outer(scales[part], midpoints))
+            inner[part] = smallest * self.total[row] + _dot(sums, levels.steps)
+            squares[part] = smallest**2 * self.count[row] + _dot(numbers, levels.square_steps)
         return inner, squares
 
 
@@ -85,19 +83,16 @@ class Samples(Distribution):
             ordered = np.take_along_axis(magnitudes, order, axis=1)
             numbers = np.take_along_axis(weights, order, axis=1)
         sums = ordered * numbers
-        self.count, self.total = numbers.sum(axis=1), sums.sum(axis=1)
-        self.power, self.largest = (sums * ordered).sum(axis=1), ordered[:, -1]
         self._length, self._weights = length, None if weights is None else numbers
-        self._numbers = np.zeros((rows, length + 1))
-        self._sums = np.zeros((rows, length + 1))
-        np.cumsum(numbers, axis=1, out=self._numbers[:, 1:])
-        np.cumsum(sums, axis=1, out=self._sums[:, 1:])
+        self._numbers, self._sums = _from_each_on(numbers), _from_each_on(sums)
+        self.count, self.total = self._numbers[:, 0], self._sums[:, 0]
+        self.power, self.largest = (sums * ordered).sum(axis=1), ordered[:, -1]
         # One less than a power of two: a binary search then has no ends to look out for.
         self._top = 1 << length.bit_length() >> 1
         self._ordered = np.full((rows, 2 * self._top - 1), np.inf)
         self._ordered[:, :length] = ordered
 
-    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
+    def above(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
         if len(self._ordered) == 1:
             places = np.searchsorted(self._ordered[0], limits, side="right")
         else:
@@ -141,14 +136,6 @@ class Population(Distribution):
     def density(self, magnitudes: _Array) -> _Array:
         """Return the density of the magnitudes."""
 
-    @abstractmethod
-    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
-        """Return number and sum of the magnitudes above each limit, however few they are."""
-
-    def below(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
-        numbers, sums = self.beyond(limits)
-        return self.count - numbers, self.total - sums
-
 
 class Normal(Population):
     """The magnitudes of N(0, 1)."""
@@ -161,7 +148,7 @@ class Normal(Population):
         density: _Array = self.total * np.exp(-np.square(magnitudes) / 2)
         return density
 
-    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+    def above(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
         return 2 * ndtr(-limits), self.density(limits)
 
 
@@ -176,7 +163,7 @@ class Laplace(Population):
         density: _Array = np.exp(-magnitudes)
         return density
 
-    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+    def above(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
         numbers = self.density(limits)
         return numbers, (1 + limits) * numbers
 
@@ -192,11 +179,18 @@ class StudentT4(Population):
         density: _Array = 0.75 * (1 + np.square(magnitudes) / 4) ** -2.5
         return density
 
-    def beyond(self, limits: _Array) -> tuple[_Array, _Array]:
+    def above(self, rows: _Rows, limits: _Array) -> tuple[_Array, _Array]:
         # With s and c the sine and cosine of atan(t / 2): 1 - (3 s - s**3) / 2, and c**3.
         cosine = 2 / np.sqrt(4 + np.square(limits))
         sine = limits * cosine / 2
         return np.square(cosine**2 / (1 + sine)) * (2 + sine) / 2, cosine**3
+
+
+def _from_each_on(numbers: _Array) -> _Array:
+    """Return the sum of each element of a row and all after it, and 0 behind the last."""
+    sums = np.zeros((len(numbers), numbers.shape[1] + 1))
+    np.cumsum(numbers[:, ::-1], axis=1, out=sums[:, -2::-1])
+    return sums
 
 
 def _parts(count: int, width: int) -> list[slice]:

@@ -98,10 +98,9 @@ def _compander(population: Population, levels: int) -> _Array:
 
 def _cells(population: Population, borders: _Array) -> tuple[_Array, _Array]:
     """Return mean and mass of each cell between borders, and of the last, beyond them."""
-    # Differences of what lies beyond are exact to the last cells, of what lies below they are not.
-    numbers, sums = population.beyond(borders)
-    masses = -np.diff(numbers, prepend=population.count, append=0.0)
-    return -np.diff(sums, prepend=population.total, append=0.0) / masses, masses
+    numbers, sums = population.above(np.zeros(1, np.intp), borders[None])
+    masses = -np.diff(numbers[0], prepend=population.count, append=0.0)
+    return -np.diff(sums[0], prepend=population.total, append=0.0) / masses, masses
 
 
 def _candidates(ordered: _Array) -> _Places:

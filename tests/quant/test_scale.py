@@ -87,6 +87,19 @@ def test_no_scale_of_a_dense_grid_does_better(fmt, name):
     assert found - unavoidable <= least * (1 + TOLERANCE) + 1e-11 * np.square(x).sum()
 
 
+@pytest.mark.parametrize("fmt", [Posit(8, 2), Minifloat(5, 2), ESB(8, 3), DyBit(8)], ids=str)
+def test_long_rows_in_wide_formats(fmt):
+    """Sums over thousands of elements, in formats whose largest value is 2**40 of the smallest."""
+    seed = 20
+    print(f"seed {seed}")
+    x = np.random.default_rng(seed).standard_normal((2, 5000))
+    scales = optimal_scale(x, fmt, axis=0)
+    assert scales[0] == optimal_scale(x[0], fmt)
+    grid = np.geomspace(1e-12, 1e12, 400)
+    for row, scale in zip(x, scales, strict=True):
+        assert squared_error(row, fmt, scale) <= error(row, fmt, grid).min() * (1 + TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("bits", "k", "alpha"),
     [
