@@ -6,9 +6,10 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from dybit.hw.floating_product import FloatingProduct
 from dybit.hw.lanes import add
 from dybit.hw.mode import mode_shape
-from dybit.hw.operand import activation_operand, limit_shape, weight_operand
+from dybit.hw.operand import activation_operand, weight_operand
 from dybit.hw.product_table import ProductTable
 from dybit.hw.wide_multiplier import FloatingMultiplier
 
@@ -49,8 +50,6 @@ class MantissaMultiplier(wiring.Component):
     -------
     mode : In
         Index into ``array.modes``.
-    limit : In
-        Index into ``array.shared_limits``, if there are, of the limit of both operands.
     activation : In(activation_operand(array).layout())
         Decoded activation word.
     weight_<k> : In(weight_operand(array, k).layout())
@@ -76,8 +75,6 @@ class MantissaMultiplier(wiring.Component):
             "carries": Out(array.max_lanes),
             "sums_mode": Out(mode_shape(array)),
         }
-        if array.shared_limits:
-            members["limit"] = In(limit_shape(array))
         for byte, weights in enumerate(self._weights):
             members[f"weight_{byte}"] = In(weights.layout())
         super().__init__(members)
@@ -177,29 +174,25 @@ class MantissaMultiplier(wiring.Component):
         a_bits, w_bits = mode.activation_bits, mode.weight_bits
         activation = self.activation[f"w{a_bits}"][k]
         weight = getattr(self, f"weight_{k}")[f"w{w_bits}"][lane]
-        name = f"table_{mode.name.lower()}_{k}_{lane}"
-        a_integers, w_integers = self._activations.lane_integers, self._weights[k].lane_integers
-        pairs = [(a_integers(a_bits, r), w_integers(w_bits, r)) for r in self._limits]
-        # Codes of 2 bits, or recoded, mean the same under every limit.
-        pairs = pairs if any(pair != pairs[0] for pair in pairs) else pairs[:1]
+        spec, w_spec = self._activations, self._weights[k]
+        largest = self._largest_product(mode)
         # So few codes have room for their signs in the table.
         with_signs = len(activation.as_value()) + len(weight.as_value()) <= 5
+        if self.array.run_time_limits and a_bits == w_bits == 4:
+            table = FloatingProduct(spec.odd_bits, w_spec.odd_bits, largest)
+        else:
+            tables = [spec.lane_integers(a_bits), w_spec.lane_integers(w_bits)]
+            if with_signs:
+                tables = [[s * x for x in table for s in (1, -1)] for table in tables]
+            table = ProductTable(*tables)
+        m.submodules[f"table_{mode.name.lower()}_{k}_{lane}"] = table
+        m.d.comb += [
+            table.a.eq(activation.as_value() if with_signs else activation.magnitude),
+            table.b.eq(weight.as_value() if with_signs else weight.magnitude),
+        ]
         if with_signs:
-            pairs = [[[s * x for x in xs for s in (1, -1)] for xs in pair] for pair in pairs]
-        products = []
-        for index, pair in enumerate(pairs):
-            table = ProductTable(*pair)
-            m.submodules[f"{name}_{index}" if index else name] = table
-            m.d.comb += [
-                table.a.eq(activation.as_value() if with_signs else activation.magnitude),
-                table.b.eq(weight.as_value() if with_signs else weight.magnitude),
-            ]
-            products.append(table.product)
-        largest = self._largest_product(mode)
-        value = self._by_limit(m, f"{name}_product", products)
-        if with_signs:
-            return _Term(value, None, -largest, largest)
-        return _Term(value, activation.sign ^ weight.sign, 0, largest)
+            return _Term(table.product, None, -largest, largest)
+        return _Term(table.product, activation.sign ^ weight.sign, 0, largest)
 
     def _wide_terms(self, m):
         """Return the products of wide modes, number k * lanes + l for lanes k and l."""
@@ -245,16 +238,12 @@ class MantissaMultiplier(wiring.Component):
         """Return the fields of an 8-bit lane, or those that a narrow lane has in its place."""
         if bits == 8:
             return {field: getattr(lane, field) for field in lane.shape().members}
-        tables = [spec.lane_integers(bits, limit) for limit in self._limits]
-        integers = []
-        for index, table in enumerate(tables):
-            integer = Signal(range(max(table) + 1), name=f"{name}_{index}")
-            with m.Switch(lane.magnitude):
-                for code, value in enumerate(table):
-                    with m.Case(code):
-                        m.d.comb += integer.eq(value)
-            integers.append(integer)
-        integer = self._by_limit(m, name, integers)
+        table = spec.lane_integers(bits)
+        integer = Signal(range(max(table) + 1), name=f"{name}_integer")
+        with m.Switch(lane.magnitude):
+            for code, value in enumerate(table):
+                with m.Case(code):
+                    m.d.comb += integer.eq(value)
         if self._linear:
             return {"integer": Mux(lane.sign, -integer, integer)}
         tripled = (integer + (integer << 1))[: len(integer) + 2]
@@ -281,22 +270,6 @@ class MantissaMultiplier(wiring.Component):
                     with m.Default() if mode == modes[-1] else m.Case(index):
                         m.d.comb += chosen[field].eq(value)
         return chosen
-
-    def _by_limit(self, m, name, values):
-        """Return the value under the limit in force."""
-        if len(values) == 1:
-            return values[0]
-        chosen = Signal(unsigned(max(len(value) for value in values)), name=f"{name}_by_limit")
-        with m.Switch(self.limit):
-            for index, value in enumerate(values):
-                with m.Default() if index == len(values) - 1 else m.Case(index):
-                    m.d.comb += chosen.eq(value)
-        return chosen
-
-    @property
-    def _limits(self):
-        """Limits that lane codes may have in turn, or None where they have but one meaning."""
-        return self.array.shared_limits or (None,)
 
 
 def _is_narrow(mode):

@@ -7,23 +7,25 @@ The edge of the array turns an 8-bit word into an *operand*: one 8-bit lane, two
 - ``multiplier = "lut"``: sign, significand, three times the significand, and exponent of
   ``(-1)^sign * significand * 2^exponent``.
 
-A narrow lane is its sign and a *lane code*, of which `Operand.lane_integers` gives the integers: a
-product of two narrow lanes is a table of both codes. Zero is a lane code of 0 with any sign.
+A narrow lane is its sign and a *lane code*, of which `lane_integers` gives the integers: a product
+of two narrow lanes is a table of both codes. Zero is a lane code of 0 with any sign.
 """
 
 from dataclasses import dataclass
 
 from amaranth import *
-from amaranth.lib import data, enum
-from amaranth.utils import bits_for, ceil_log2
+from amaranth.lib import enum
+from amaranth.utils import bits_for
 
+from dybit.hw.esb_operand import ESBOperand
+from dybit.hw.floating_product import EXPONENT_BITS, floating_integers
+from dybit.hw.operand_layout import OperandLayout
 from dybit.hw.width import sorted_widths
 
 __all__ = [
     "Operand",
     "Signedness",
     "activation_operand",
-    "limit_shape",
     "magnitude_integer",
     "weight_operand",
 ]
@@ -71,8 +73,8 @@ def magnitude_integer(code, bits, limit):
 
 
 @dataclass(frozen=True)
-class Operand:
-    """What a decoder makes of a word, and a multiplier takes.
+class Operand(OperandLayout):
+    """What a decoder makes of a word of DyBit codes, and a multiplier takes.
 
     Parameters
     ----------
@@ -84,10 +86,7 @@ class Operand:
         Exponent limit of 4-bit lanes, 1 to 4; a signed lane has at most 3.
     run_time_limits : tuple of int
         If not empty, the limits, from 1 to 3, among which signed 4-bit lanes choose at run time
-        instead; unsigned ones keep `limit`.
-    recoded : bool
-        Signed 4-bit lanes become the code of the same integer in the unsigned plain format,
-        which has every signed integer of every limit. Always so with ``Signedness.BOTH``.
+        instead; unsigned ones stay plain. Lane codes are then those of `FloatingProduct`.
     linear : bool
         An 8-bit lane is an integer rather than significand and exponent.
     """
@@ -96,7 +95,6 @@ class Operand:
     signedness: Signedness
     limit: int = 4
     run_time_limits: tuple = ()
-    recoded: bool = False
     linear: bool = True
 
     def __post_init__(self):
@@ -107,27 +105,21 @@ class Operand:
             raise ValueError(f"limit must be 1 to 4, not {self.limit!r}")
 
     def code_bits(self, bits):
-        """Return the bits of a narrow lane's code, its sign apart."""
-        if bits == 4 and self.recoded:
-            return 4
+        if bits == 4 and self.run_time_limits:
+            return self.odd_bits + EXPONENT_BITS
         return self.signedness.magnitude_bits(bits)
 
-    def lane_integers(self, bits, limit=None):
-        """Return the integer of each lane code of a narrow width.
-
-        Parameters
-        ----------
-        bits : int
-            4 or 2.
-        limit : int, optional
-            The limit chosen at run time, where lane codes keep theirs.
-        """
-        code_bits = self.code_bits(bits)
-        if bits == 2:
-            limit = 2
-        elif limit is None or code_bits == 4:
-            limit = self.limit
+    def lane_integers(self, bits):
+        if bits == 4 and self.run_time_limits:
+            return floating_integers(self.odd_bits)
+        code_bits, limit = self.code_bits(bits), 2 if bits == 2 else self.limit
         return [magnitude_integer(code, code_bits, limit) for code in range(1 << code_bits)]
+
+    @property
+    def odd_bits(self):
+        """Bits of the odd part of a floating lane code: for 1 and 3, or for 1, 3, 5 and 7."""
+        has_fives = self.signedness is not Signedness.SIGNED or 1 in self.run_time_limits
+        return 2 if has_fives else 1
 
     def signed_limits(self, bits):
         """Return the limits a signed lane of a narrow width may have."""
@@ -135,52 +127,49 @@ class Operand:
             return (1,)
         return self.run_time_limits or (min(self.limit, 3),)
 
-    def layout(self):
-        """Return the layout: a union of ``w8``, ``w4`` and ``w2``, each an array of lanes."""
-        fields = {}
-        for bits in reversed(self.widths):
-            magnitude_bits = self.signedness.magnitude_bits(bits)
-            if bits < 8:
-                lane = {"sign": 1, "magnitude": self.code_bits(bits)}
-            elif self.linear:
-                # The largest integer is 2^(2N - 2).
-                lane = {"integer": signed(2 * magnitude_bits)}
-            else:
-                lane = {
-                    "sign": 1,
-                    "significand": magnitude_bits,
-                    "tripled": magnitude_bits + 2,
-                    "exponent": bits_for(magnitude_bits),
-                }
-            fields[f"w{bits}"] = data.ArrayLayout(data.StructLayout(lane), 8 // bits)
-        return data.UnionLayout(fields)
+    @property
+    def significand_bits(self):
+        return self.signedness.magnitude_bits(8)
+
+    @property
+    def exponent_bits(self):
+        return bits_for(self.signedness.magnitude_bits(8))
+
+    @property
+    def integer_bits(self):
+        # The largest integer is 2^(2N - 2).
+        return 2 * self.signedness.magnitude_bits(8)
 
 
 def activation_operand(array):
     """Return the operand that activations of `array` become."""
+    widths = {mode.activation_bits for mode in array.modes}
+    if array.family == "esb":
+        return _esb_operand(array, widths, padded=True)
     signedness = Signedness(array.activations)
     return Operand(
-        widths=tuple({mode.activation_bits for mode in array.modes}),
+        widths=tuple(widths),
         signedness=signedness,
         limit=array.activation_exponent_limit,
         run_time_limits=array.run_time_limits,
-        recoded=signedness is Signedness.BOTH or array.limits_per_operand,
         linear=array.multiplier == "dsp",
     )
 
 
 def weight_operand(array, byte):
     """Return the operand that weight byte `byte` of an element of `array` becomes."""
+    widths = {mode.weight_bits for mode in array.modes if mode.channels > byte}
+    if array.family == "esb":
+        return _esb_operand(array, widths, padded=False)
     return Operand(
-        widths=tuple({mode.weight_bits for mode in array.modes if mode.channels > byte}),
+        widths=tuple(widths),
         signedness=Signedness.SIGNED,
-        limit=4 if array.limits_per_operand else array.weight_exponent_limit,
+        limit=array.weight_exponent_limit,
         run_time_limits=array.run_time_limits,
-        recoded=array.limits_per_operand,
         linear=array.multiplier == "dsp",
     )
 
 
-def limit_shape(array):
-    """Return the shape of the limit that both operands' 4-bit lanes share at run time."""
-    return unsigned(ceil_log2(max(1, len(array.shared_limits))))
+def _esb_operand(array, widths, padded):
+    formats = tuple(array.weight_format(bits) for bits in sorted(widths))
+    return ESBOperand(formats, padded, linear=array.multiplier == "dsp")

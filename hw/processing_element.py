@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.lanes import add_lanes, lane_starts
 from dybit.hw.mantissa_multiplier import MantissaMultiplier
 from dybit.hw.mode import mode_shape
-from dybit.hw.operand import activation_operand, limit_shape, weight_operand
+from dybit.hw.operand import activation_operand, weight_operand
 
 __all__ = ["ProcessingElement", "flow_layout", "weights_layout"]
 
@@ -15,15 +15,13 @@ __all__ = ["ProcessingElement", "flow_layout", "weights_layout"]
 def flow_layout(array):
     """Return the layout of what flows right along a row of `array`.
 
-    Fields: `operand`, the decoded activation word; `mode`, an index into ``array.modes``; `limit`,
-    an index into ``array.shared_limits``; `swap`, set on the first operand that meets the
-    weights loaded last.
+    Fields: `operand`, the decoded activation word; `mode`, an index into ``array.modes``; `swap`,
+    set on the first operand that meets the weights loaded last.
     """
     return data.StructLayout(
         {
             "operand": activation_operand(array).layout(),
             "mode": mode_shape(array),
-            "limit": limit_shape(array),
             "swap": 1,
         }
     )
@@ -116,8 +114,6 @@ class ProcessingElement(wiring.Component):
             m.d.sync += active.eq(shadow)
 
         m.d.comb += [multiplier.activation.eq(flow.operand), multiplier.mode.eq(flow.mode)]
-        if self.array.shared_limits:
-            m.d.comb += multiplier.limit.eq(flow.limit)
         for k in range(self.array.word_bytes):
             m.d.comb += getattr(multiplier, f"weight_{k}").eq(active[f"byte_{k}"])
 

@@ -6,9 +6,10 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from dybit.hw.decoders import decoder_of
+from dybit.hw.edge_decoder import EdgeDecoder
 from dybit.hw.mode import mode_case, mode_shape
-from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import activation_operand, limit_shape, weight_operand
+from dybit.hw.operand import activation_operand, weight_operand
 from dybit.hw.processing_element import ProcessingElement, flow_layout, weights_layout
 from dybit.hw.width import Width
 
@@ -27,8 +28,6 @@ class ActivationsSignature(wiring.Signature):
     signed : the codes are signed; matters where the array is built for both
     exponent_limit : limit on the exponent field of 8-bit codes, and of signed 4-bit ones where the
         array leaves it to run time
-    shared_limit : index into ``array.shared_limits``, if there are, of the limit that signed 4-bit
-        activations and weights have
     swap : this vector is the first to meet the weights loaded last
     tag : handed on with the vector's partial sums
     """
@@ -44,8 +43,6 @@ class ActivationsSignature(wiring.Signature):
             "swap": Out(1),
             "tag": Out(tag_shape),
         }
-        if array.shared_limits:
-            members["shared_limit"] = Out(limit_shape(array))
         super().__init__(members)
 
 
@@ -140,7 +137,7 @@ class SystolicArray(wiring.Component):
     def latency(self):
         """Cycles from a vector of activations to its partial sums."""
         skew = self.array.rows - 1 + self.array.columns - 1
-        return MPDecoder.LATENCY + skew + self.elements[0][0].latency
+        return EdgeDecoder.LATENCY + skew + self.elements[0][0].latency
 
     def elaborate(self, platform):
         m = Module()
@@ -176,7 +173,7 @@ class SystolicArray(wiring.Component):
     def _feed_activations(self, m):
         width = _width_of(m, self.array, self.activations.mode, "activation")
         for r, row in enumerate(self.elements):
-            decoder = MPDecoder(activation_operand(self.array))
+            decoder = decoder_of(activation_operand(self.array))
             m.submodules[f"activation_decoder_{r}"] = decoder
             m.d.comb += [
                 decoder.word.eq(self.activations.word[r]),
@@ -187,16 +184,13 @@ class SystolicArray(wiring.Component):
             ]
             flow = Signal(flow_layout(self.array), name=f"flow_{r}")
             swap = self.activations.valid & self.activations.swap
-            latency = MPDecoder.LATENCY
+            latency = EdgeDecoder.LATENCY
             m.d.comb += [
                 flow.operand.eq(_delay(m, decoder.operand, r, f"operand_{r}")),
                 flow.mode.eq(_delay(m, self.activations.mode, r + latency, f"mode_{r}")),
                 flow.swap.eq(_delay(m, swap, r + latency, f"swap_{r}", reset=True)),
                 row[0].flow_i.eq(flow),
             ]
-            if self.array.shared_limits:
-                limit = _delay(m, self.activations.shared_limit, r + latency, f"limit_{r}")
-                m.d.comb += flow.limit.eq(limit)
 
     def _feed_partial_sums(self, m):
         """Start each column so far below 0 as its elements' offsets will take it up."""
@@ -234,7 +228,7 @@ class SystolicArray(wiring.Component):
         for c in range(self.array.columns):
             weights = Signal(weights_layout(self.array), name=f"weights_{c}")
             for k in range(self.array.word_bytes):
-                decoder = MPDecoder(weight_operand(self.array, k))
+                decoder = decoder_of(weight_operand(self.array, k))
                 m.submodules[f"weight_decoder_{k}_{c}"] = decoder
                 m.d.comb += [
                     decoder.word.eq(self.weights.word[c][k]),
@@ -244,8 +238,8 @@ class SystolicArray(wiring.Component):
                     decoder.exponent_limit.eq(self.weights.exponent_limit),
                     weights[f"byte_{k}"].eq(_delay(m, decoder.operand, c, f"weights_{c}_{k}")),
                 ]
-            enable = _delay(m, transfer, c + MPDecoder.LATENCY, f"enable_{c}", reset=True)
-            starts = _delay(m, first, c + MPDecoder.LATENCY, f"first_{c}", reset=True)
+            enable = _delay(m, transfer, c + EdgeDecoder.LATENCY, f"enable_{c}", reset=True)
+            starts = _delay(m, first, c + EdgeDecoder.LATENCY, f"first_{c}", reset=True)
             above = None
             for row in self.elements:
                 element = row[c]

@@ -81,9 +81,9 @@ class FloatingMultiplier(wiring.Component):
         a = self.a
         digit = self.b.significand[position : position + 2]
         product = Signal(len(a.tripled), name=f"partial_{position}")
+        multiples = (Const(0), a.significand, a.significand << 1, a.tripled)
         with m.Switch(digit):
-            for value, multiple in ((1, a.significand), (2, a.significand << 1), (3, a.tripled)):
-                if value < 1 << len(digit):
-                    with m.Case(value):
-                        m.d.comb += product.eq(multiple)
+            for value, multiple in enumerate(multiples[: 1 << len(digit)]):
+                with m.Case(value):
+                    m.d.comb += product.eq(multiple)
         return product

@@ -32,7 +32,7 @@ class ArrayConfig(OperandConfig):
     multiplier : {"dsp", "lut"}
         What multiplies lanes of 8 bits; narrow products are always of LUTs.
     modes, activations, family, weight_exponent_limit, activation_exponent_limit,
-    run_time_limits, limits_per_operand, esb_k4, esb_k8
+    run_time_limits, esb_k4, esb_k8
         See `OperandConfig`.
     """
 
@@ -129,13 +129,6 @@ class ArrayConfig(OperandConfig):
                 f"{field}: a reduction of {reduction} is not allowed; "
                 f"must be at most array.max_reduction = {self.max_reduction}"
             )
-        limits = [getattr(fmt, "exponent_limit", None) for fmt in (activation_format, weight_format)]
-        if mode.name == "W4A4" and self.shared_limits and activation_format.signed:
-            if limits[0] != limits[1]:
-                raise ConfigError(
-                    f"{field}: activations of exponent limit {limits[0]} are not allowed; must be "
-                    f"{limits[1]}, that of the weights (array.limits_per_operand is false)"
-                )
         largest = (
             activation_format.max_integer * weight_format.max_integer * reduction + max_abs_bias
         )

@@ -31,7 +31,6 @@ _FAMILY_FIELDS = {
         "weight_exponent_limit",
         "activation_exponent_limit",
         "run_time_limits",
-        "limits_per_operand",
     ),
     "esb": ("esb_k4", "esb_k8"),
 }
@@ -87,8 +86,6 @@ class OperandConfig(ConfigTable):
     run_time_limits : tuple of int
         DyBit only: if given, two or three exponent limits, from 1 to 3, among which signed 4-bit
         lanes choose at run time instead; unsigned ones stay plain.
-    limits_per_operand : bool
-        Weights and activations of a layer choose theirs separately; else they share one.
     esb_k4, esb_k8 : int
         ESB only: fraction bits of the 4-bit and of the 8-bit format.
     """
@@ -103,7 +100,6 @@ class OperandConfig(ConfigTable):
     run_time_limits: Annotated[
         tuple[int, ...], PlainValidator(_parse_limits), PlainSerializer(list)
     ] = ()
-    limits_per_operand: bool = False
     esb_k4: Annotated[int, Field(ge=0, le=2)] = 1
     esb_k8: Annotated[int, Field(ge=3, le=6)] = 4
 
@@ -127,11 +123,6 @@ class OperandConfig(ConfigTable):
                     f"array.{field}: {getattr(self, field)} is not allowed; "
                     "must be absent (array.run_time_limits is given)"
                 )
-        if self.limits_per_operand and not self.run_time_limits:
-            lines.append(
-                "array.limits_per_operand: True is not allowed; "
-                "must be absent without array.run_time_limits"
-            )
         for mode in self.modes:
             if mode not in self.family_modes:
                 allowed = ", ".join(each.name for each in self.family_modes)
@@ -221,11 +212,6 @@ class OperandConfig(ConfigTable):
     def max_activation(self, bits: int) -> int:
         """Largest magnitude, in integers, that an activation of `bits` takes in this build."""
         return max(self.activation_format(bits, signed).max_integer for signed in self.signednesses)
-
-    @property
-    def shared_limits(self) -> tuple[int, ...]:
-        """Limits that 4-bit weights and activations of a layer choose together, if any."""
-        return () if self.limits_per_operand else self.run_time_limits
 
     def _run_time_limit(self, limit: int | None) -> int | None:
         """Return `limit` if 4-bit lanes may have it, the largest they may have if not."""

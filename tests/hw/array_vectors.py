@@ -8,7 +8,7 @@ from typing import Any
 
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.precision import PrecisionMode
-from tests.oracles import dybit_integers
+from tests.oracles import dybit_integers, esb_integers
 
 __all__ = [
     "ArrayTraffic",
@@ -17,6 +17,9 @@ __all__ = [
     "array_config",
     "code_integers",
     "dot",
+    "esb_arrays",
+    "esb_code_integers",
+    "floating_code",
     "pack",
     "settings",
     "split_lanes",
@@ -32,15 +35,54 @@ def array_config(
     return ArrayConfig.model_validate({**values, **defaults, **fields})
 
 
+def esb_arrays(rows: int, columns: int) -> dict[str, ArrayConfig]:
+    """Return arrays of ESB: each 4-bit format alone, and with 8-bit ones by both multipliers."""
+    family = {"family": "esb", "activations": "signed"}
+    narrow = {
+        f"esb-k{k}": array_config(rows, columns, "W4A4", esb_k4=k, **family) for k in range(3)
+    }
+    mixed = {
+        f"esb-k{k4}-k{k8}-{multiplier}": array_config(
+            rows,
+            columns,
+            "W8A8 W8A4 W4A8 W4A4",
+            esb_k4=k4,
+            esb_k8=k8,
+            multiplier=multiplier,
+            **family,
+        )
+        for k4, k8, multiplier in (
+            (0, 3, "dsp"),
+            (1, 4, "lut"),
+            (2, 5, "dsp"),
+            (2, 6, "lut"),
+        )
+    }
+    return narrow | mixed
+
+
 def code_integers(bits: int, signed: bool, limit: int) -> list[int]:
     """Return the integer of every code of a width, negative zero as 0."""
     integers = dybit_integers(bits, signed, min(limit, bits - signed))
     return [integers.get(code, 0) for code in range(2**bits)]
 
 
+def esb_code_integers(array: ArrayConfig, bits: int) -> list[int]:
+    """Return the integer of every code of an ESB array's width, negative zero as 0."""
+    integers = esb_integers(bits, {4: array.esb_k4, 8: array.esb_k8}[bits])
+    return [integers.get(code, 0) for code in range(2**bits)]
+
+
 def pack(values: list[int], bits: int) -> int:
     """Pack integers into a word, element 0 in the least significant bits."""
     return sum((value & ((1 << bits) - 1)) << (bits * index) for index, value in enumerate(values))
+
+
+def floating_code(integer: int, odd_bits: int) -> int:
+    """Return the lane code, as `hw.floating_product` has it, of an integer from 0."""
+    exponent = (integer & -integer).bit_length()  # one more than the exponent, 0 for 0
+    odd = integer >> exponent - 1 if integer else 1
+    return odd >> 1 | exponent << odd_bits
 
 
 def split_lanes(word: int, lanes: int, bits: int) -> list[int]:
@@ -61,21 +103,15 @@ class Setting:
     activations: list[int] = field(repr=False)
     weights: list[int] = field(repr=False)
 
-    def shared_limit(self, array: ArrayConfig) -> int:
-        """Return the index into ``array.shared_limits`` that this needs, 0 if it needs none."""
-        limits = {
-            limit
-            for bits, limit in (
-                (self.mode.weight_bits, self.weight_limit),
-                (self.mode.activation_bits, self.signed and self.activation_limit),
-            )
-            if bits == 4 and limit
-        }
-        return array.shared_limits.index(*limits) if array.shared_limits and limits else 0
-
 
 def settings(array: ArrayConfig) -> list[Setting]:
     """Return every mode of an array with every signedness and every exponent limit built."""
+    if array.family == "esb":
+        tables = {bits: esb_code_integers(array, bits) for bits in (4, 8)}
+        return [
+            Setting(mode, index, True, 0, 0, tables[mode.activation_bits], tables[mode.weight_bits])
+            for index, mode in enumerate(array.modes)
+        ]
     return [
         Setting(
             mode,
@@ -92,9 +128,6 @@ def settings(array: ArrayConfig) -> list[Setting]:
             array, mode.activation_bits, signed, array.activation_exponent_limit
         )
         for weight_limit in _limits(array, mode.weight_bits, True, array.weight_exponent_limit)
-        if activation_limit == weight_limit
-        or mode.name != "W4A4"
-        or not (signed and array.shared_limits)
     ]
 
 
@@ -252,8 +285,6 @@ class ArrayTraffic:
             "activations__swap": swap,
             "activations__tag": tag,
         }
-        if array.shared_limits:
-            entry["activations__shared_limit"] = setting.shared_limit(array)
         sums = [[0] * setting.mode.lanes for _ in range(array.columns)]
         for word, keep, row in zip(words, keeps, weights, strict=True):
             for total, column in zip(sums, row, strict=True):

@@ -4,11 +4,12 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from dybit.hw.decoders import decoder_of
+from dybit.hw.edge_decoder import EdgeDecoder
 from dybit.hw.lanes import add_lanes, lane_starts
 from dybit.hw.mantissa_multiplier import MantissaMultiplier
 from dybit.hw.mode import mode_case, mode_shape
-from dybit.hw.mp_decoder import MPDecoder
-from dybit.hw.operand import activation_operand, limit_shape, weight_operand
+from dybit.hw.operand import activation_operand, weight_operand
 from dybit.hw.width import Width
 
 
@@ -18,9 +19,7 @@ class DecodedMultiplier(wiring.Component):
     Members
     -------
     mode, word, keep, is_signed, activation_limit : In
-        Activations, as `MPDecoder` takes them.
-    shared_limit : In
-        Index into ``array.shared_limits``.
+        Activations, as `EdgeDecoder` takes them.
     weights, weight_limit : In
         Weight bytes, byte k for activation lane k.
     sums : Out
@@ -39,14 +38,13 @@ class DecodedMultiplier(wiring.Component):
                 "activation_limit": In(4),
                 "weights": In(8 * array.word_bytes),
                 "weight_limit": In(4),
-                "shared_limit": In(max(1, limit_shape(array).width)),
                 "sums": Out(array.partial_sum_bits),
             }
         )
 
     @property
     def latency(self):
-        return MPDecoder.LATENCY + self._multiplier.latency
+        return EdgeDecoder.LATENCY + self._multiplier.latency
 
     def _add(self, m):
         """Add the lanes to what makes up for their offsets."""
@@ -73,7 +71,7 @@ class DecodedMultiplier(wiring.Component):
                         activation_width.eq(Width.of(mode.activation_bits)),
                         weight_width.eq(Width.of(mode.weight_bits)),
                     ]
-        m.submodules.activation_decoder = decoder = MPDecoder(activation_operand(self.array))
+        m.submodules.activation_decoder = decoder = decoder_of(activation_operand(self.array))
         m.d.comb += [
             decoder.word.eq(self.word),
             decoder.keep.eq(self.keep),
@@ -82,17 +80,15 @@ class DecodedMultiplier(wiring.Component):
             decoder.exponent_limit.eq(self.activation_limit),
             multiplier.activation.eq(decoder.operand),
         ]
-        last = Cat(self.mode, self.shared_limit)
-        for stage in range(MPDecoder.LATENCY):
+        last = self.mode
+        for stage in range(EdgeDecoder.LATENCY):
             delayed = Signal.like(last, name=f"chosen_{stage}")
             m.d.sync += delayed.eq(last)
             last = delayed
         m.d.comb += multiplier.mode.eq(last)
-        if self.array.shared_limits:
-            m.d.comb += multiplier.limit.eq(last >> len(self.mode))
         self._add(m)
         for k in range(self.array.word_bytes):
-            decoder = MPDecoder(weight_operand(self.array, k))
+            decoder = decoder_of(weight_operand(self.array, k))
             m.submodules[f"weight_decoder_{k}"] = decoder
             m.d.comb += [
                 decoder.word.eq(self.weights.word_select(k, 8)),

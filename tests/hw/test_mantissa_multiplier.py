@@ -20,6 +20,7 @@ from tests.hw.array_vectors import (
     any_setting,
     array_config,
     dot,
+    esb_arrays,
     pack,
     settings,
     split_lanes,
@@ -48,19 +49,17 @@ ARRAYS = {
     ),
     "all-both-lut": array_config(4, 1, ALL_MODES, "both", multiplier="lut"),
     "all-signed-lut": array_config(4, 1, ALL_MODES, "signed", multiplier="lut"),
-    "shared-signed": array_config(2, 1, ALL_MODES, "signed", run_time_limits=[1, 2, 3]),
-    "shared-both": array_config(2, 1, "W4A4 W2A4", "both", run_time_limits=[2, 3]),
-    "shared-lut": array_config(
+    "limits-signed": array_config(2, 1, ALL_MODES, "signed", run_time_limits=[1, 2, 3]),
+    "limits-both": array_config(2, 1, "W4A4 W2A4 W8A4", "both", run_time_limits=[2, 3]),
+    "limits-lut": array_config(
         2, 1, "W8A4 W4A8 W4A4", "signed", run_time_limits=[2, 3], multiplier="lut"
     ),
-    "per-operand-signed": array_config(
-        2, 1, ALL_MODES, "signed", run_time_limits=[1, 2, 3], limits_per_operand=True
-    ),
-    "per-operand-both": array_config(
-        2, 1, "W4A4 W8A4", "both", run_time_limits=[2, 3], limits_per_operand=True
-    ),
     "W8A8-W4A4-lut": array_config(4, 1, "W8A8 W4A4", "unsigned", multiplier="lut"),
+    **esb_arrays(2, 1),
 }
+
+SIMULATED = ["esb-k0", "esb-k1", "esb-k2"]
+"""Arrays whose every pair is compiled as part of another's."""
 
 pytestmark = pytest.mark.rtl
 
@@ -115,7 +114,6 @@ def every_pair(array: ArrayConfig, directory: Path, vectors: Callable[[str, int]
                 stimulus.set("is_signed", setting.signed)
                 stimulus.set("activation_limit", setting.activation_limit)
                 stimulus.set("weight_limit", setting.weight_limit)
-                stimulus.set("shared_limit", setting.shared_limit(array))
                 trace = model.play(stimulus)[latency:]
                 bits = array.partial_sum_lane_bits(setting.mode)
                 lanes = model.read_lanes(trace, "sums", bits, signed=True)
@@ -128,7 +126,7 @@ def every_pair(array: ArrayConfig, directory: Path, vectors: Callable[[str, int]
     vectors("multiplier, every pair, compiled", compared)
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", [name for name in ARRAYS if name not in SIMULATED])
 def test_every_pair(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     every_pair(ARRAYS[name], tmp_path, vectors)
 
@@ -151,7 +149,6 @@ def random_vectors(array: ArrayConfig, count: int, seed: int) -> tuple[Cycles, l
             "is_signed": int(setting.signed),
             "activation_limit": setting.activation_limit,
             "weight_limit": setting.weight_limit,
-            "shared_limit": setting.shared_limit(array),
         }
         for port, value in cycle.items():
             inputs.setdefault(port, []).append(value)
@@ -178,13 +175,13 @@ def run(
     vectors(f"multiplier, {player}", sum(len(lanes) - 1 for lanes in expected))
 
 
-@pytest.mark.parametrize("name", ["all-both", "narrow-r2", "narrow-r1"])
+@pytest.mark.parametrize("name", ["all-both", "narrow-r2", "narrow-r1", *SIMULATED])
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     run(ARRAYS[name], "amaranth", 3000, tmp_path, vectors)
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("name", ["all-both", "narrow-r2"])
+@pytest.mark.parametrize("name", ["all-both", "narrow-r2", "esb-k2-k6-lut"])
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
@@ -216,7 +213,6 @@ def test_every_w8a8_pair_in_cocotb(
         "is_signed": int(signed),
         "activation_limit": setting.activation_limit,
         "weight_limit": setting.weight_limit,
-        "shared_limit": 0,
     }
     inputs |= {port: [value] * length for port, value in constant.items()}
     outputs = play(dut, "multiplier", inputs, simulator, tmp_path)

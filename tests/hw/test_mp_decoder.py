@@ -10,23 +10,23 @@ import pytest
 
 from dybit.hw.mp_decoder import MPDecoder
 from dybit.hw.operand import Operand, Signedness
-from tests.hw.array_vectors import code_integers
+from tests.hw.array_vectors import code_integers, floating_code
 from tests.hw.players import Cycles, play
 
 S, U, B = Signedness.SIGNED, Signedness.UNSIGNED, Signedness.BOTH
 BUILDS = {
-    "all-both": Operand((2, 4, 8), B, recoded=True),
+    "all-both": Operand((2, 4, 8), B),
     "all-signed": Operand((2, 4, 8), S, 3),
     "all-unsigned": Operand((2, 4, 8), U),
-    "floating-both": Operand((2, 4, 8), B, recoded=True, linear=False),
+    "floating-both": Operand((2, 4, 8), B, linear=False),
     "floating-signed": Operand((4, 8), S, linear=False),
-    "narrow-r3": Operand((2, 4), B, 3, recoded=True),
-    "narrow-r2": Operand((2, 4), B, 2, recoded=True),
-    "narrow-r1": Operand((2, 4), B, 1, recoded=True),
+    "narrow-r3": Operand((2, 4), B, 3),
+    "narrow-r2": Operand((2, 4), B, 2),
+    "narrow-r1": Operand((2, 4), B, 1),
     "signed-r2": Operand((4,), S, 2),
     "wide": Operand((8,), B),
-    "run-time-both": Operand((2, 4, 8), B, run_time_limits=(1, 2, 3), recoded=True),
-    "run-time-signed": Operand((4,), S, run_time_limits=(2, 3), recoded=True),
+    "run-time-both": Operand((2, 4, 8), B, run_time_limits=(1, 2, 3)),
+    "run-time-signed": Operand((4,), S, run_time_limits=(2, 3)),
 }
 WIDTH_INPUT = {2: 0, 4: 1, 8: 2}
 
@@ -73,10 +73,16 @@ def operand_integers(operand: int, bits: int, spec: Operand) -> list[int]:
         assert tripled == 3 * significand
         exponent = operand >> 3 + 2 * magnitude_bits
         return [(-1) ** sign * significand << exponent]
-    # Recoded lanes are those of the unsigned format.
-    if bits == 4 and spec.recoded:
-        magnitude_bits = 4
+    # Where both signednesses meet, lanes are those of the unsigned format.
     table = code_integers(magnitude_bits, False, spec.limit if bits == 4 else magnitude_bits)
+    if bits == 4 and spec.run_time_limits:
+        odd_bits = 1 if spec.run_time_limits == (2, 3) and spec.signedness is S else 2
+        magnitude_bits = odd_bits + 3
+        largest_odd = 2 << odd_bits
+        table = [0] * (1 << magnitude_bits)
+        for integer in range(65):
+            if integer // max(1, integer & -integer) < largest_odd:
+                table[floating_code(integer, odd_bits)] = integer
     lanes = [operand >> (1 + magnitude_bits) * k for k in range(8 // bits)]
     return [(-1) ** (lane & 1) * table[lane >> 1 & (1 << magnitude_bits) - 1] for lane in lanes]
 

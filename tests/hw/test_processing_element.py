@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dybit.hw.mode import mode_shape
-from dybit.hw.operand import Signedness, activation_operand, limit_shape
+from dybit.hw.operand import Signedness, activation_operand
 from dybit.hw.processing_element import ProcessingElement
 from dybit.quant.array_config import ArrayConfig
 from tests.hw.array_vectors import (
@@ -17,11 +17,14 @@ from tests.hw.array_vectors import (
     any_setting,
     array_config,
     code_integers,
+    esb_arrays,
+    floating_code,
     pack,
     settings,
     split_lanes,
 )
 from tests.hw.players import Cycles, play
+from tests.oracles import ESB_4_BITS
 
 ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
 ARRAYS = {
@@ -31,11 +34,13 @@ ARRAYS = {
     "all": array_config(4, 1, ALL_MODES, "both"),
     "all-lut": array_config(4, 1, ALL_MODES, "both", multiplier="lut"),
     "W8A8": array_config(4, 1, "W8A8", "signed"),
-    "shared": array_config(4, 1, "W8A8 W4A4 W2A2", "signed", run_time_limits=[1, 2, 3]),
-    "per-operand": array_config(
-        4, 1, "W4A8 W4A4", "both", run_time_limits=[2, 3], limits_per_operand=True
-    ),
+    "limits": array_config(4, 1, "W8A8 W4A4 W2A2", "signed", run_time_limits=[1, 2, 3]),
+    "limits-both": array_config(4, 1, "W4A8 W4A4", "both", run_time_limits=[2, 3]),
+    **esb_arrays(4, 1),
 }
+
+ESB_8_BITS = {3: (4, 4, 19), 4: (5, 3, 12), 5: (6, 2, 9), 6: (8, 0, 9)}
+"""Bits of significand, exponent and signed integer of 8-bit ESB, by fraction bits."""
 
 pytestmark = pytest.mark.rtl
 
@@ -54,11 +59,34 @@ def lane_word(
         assert significand << exponent == abs(integer)
         tripled = 3 * significand << 1 + magnitude_bits
         return (integer < 0) | significand << 1 | tripled | exponent << 3 + 2 * magnitude_bits
-    if bits == 4 and array.limits_per_operand:
-        magnitude_bits = limit = 4
+    if bits == 4 and array.run_time_limits:
+        odd_bits = 2 if signedness is not Signedness.SIGNED or 1 in array.run_time_limits else 1
+        codes = [(x < 0) | floating_code(abs(x), odd_bits) << 1 for x in integers]
+        return pack(codes, 4 + odd_bits)
     table = code_integers(magnitude_bits, False, limit)
     lanes = [(integer < 0) | table.index(abs(integer)) << 1 for integer in integers]
     return pack(lanes, 1 + magnitude_bits)
+
+
+def esb_lane_word(array: ArrayConfig, integers: list[int], bits: int, padded: bool) -> int:
+    """Return the operand lanes of integers of ESB, written by hand from `hw.operand_layout`."""
+    if bits == 4:
+        table = list(ESB_4_BITS[array.esb_k4])
+        # On the grid without a zero, the codes of activations begin with those of 0.
+        missing = 8 if array.esb_k4 == 2 and padded else 0
+        codes = [0 if x == 0 and missing else table.index(abs(x)) + missing for x in integers]
+        lanes = [(x < 0) | code << 1 for x, code in zip(integers, codes, strict=True)]
+        return pack(lanes, 5 if missing else 4)
+    size, exponent_bits, integer_bits = ESB_8_BITS[array.esb_k8]
+    if array.multiplier == "dsp":
+        return pack(integers, integer_bits)
+    (integer,) = integers
+    exponent = max(0, abs(integer).bit_length() - size)
+    significand = abs(integer) >> exponent
+    assert significand << exponent == abs(integer)
+    assert exponent < 1 << exponent_bits
+    tripled = 3 * significand << 1 + size
+    return (integer < 0) | significand << 1 | tripled | exponent << 3 + 2 * size
 
 
 class Model:
@@ -67,8 +95,9 @@ class Model:
     def __init__(self, array: ArrayConfig, latency: int, offset: Callable[..., int]) -> None:
         self.array = array
         self.offset = offset
+        self.no_zero = array.family == "esb" and array.esb_k4 == 2
         self.shadow: list[list[int]] = []
-        self.active: list[list[int]] = []  # registers start as the value 0
+        self.active: list[list[int]] = []
         self.shadow_word = 0
         self.loaded = 0
         self.pipeline: list[tuple[int, list[int]] | None] = [None] * latency
@@ -103,11 +132,14 @@ class Model:
             self.psum = pack([a + b + offset for a, b in zip(lanes, sums, strict=True)], bits)
         if swap:
             self.active = self.shadow
-        sums = [0] * setting.mode.lanes
-        if self.active:
-            for k in range(setting.mode.channels):
-                for lane in range(setting.mode.lanes):
-                    sums[lane] += activations[k] * self.active[k][lane]
+        mode = setting.mode
+        # Registers start as code 0: the value 0, or on the grid without a zero the smallest.
+        first = int(self.no_zero and mode.weight_bits == 4)
+        active = self.active or [[first] * mode.lanes] * mode.channels
+        sums = [
+            sum(activations[k] * active[k][lane] for k in range(mode.channels))
+            for lane in range(mode.lanes)
+        ]
         self.pipeline.insert(0, (setting.index, sums))
         if enable:
             self.loaded = int(load)
@@ -124,7 +156,6 @@ def vectors_of(
     array = dut.array
     operand_bits = activation_operand(array).layout().size
     mode_bits = mode_shape(array).width
-    limit_bits = limit_shape(array).width
     inputs: Cycles = {port: [] for port in ("flow_i", "psum_i", "weights_i", "enable", "load")}
     model = Model(array, dut.latency - 1, dut.offset)
     expected = []
@@ -145,7 +176,10 @@ def vectors_of(
             ]
             weights_word = offset = 0
             for k in range(array.word_bytes):
-                if k < fresh.mode.channels:
+                if k < fresh.mode.channels and array.family == "esb":
+                    bits = fresh.mode.weight_bits
+                    weights_word |= esb_lane_word(array, weights[k], bits, False) << offset
+                elif k < fresh.mode.channels:
                     lanes = lane_word(
                         array,
                         weights[k],
@@ -155,20 +189,23 @@ def vectors_of(
                     )
                     weights_word |= lanes << offset
                 offset += byte_bits(array, k)
-            activations = [rng.choice(current.activations) for _ in range(current.mode.channels)]
-            operand = lane_word(
-                array,
-                activations,
-                current.mode.activation_bits,
-                Signedness(array.activations),
-                # Where both signednesses meet, lanes are those of the unsigned format.
-                array.activation_exponent_limit
-                if array.activations == "both"
-                else current.activation_limit,
-            )
-            limit = current.shared_limit(array)
-            flow = operand | current.index << operand_bits | limit << operand_bits + mode_bits
-            flow |= swap << operand_bits + mode_bits + limit_bits
+            # What is padding is 0 whether the format has it or not.
+            values = [*current.activations, 0]
+            activations = [rng.choice(values) for _ in range(current.mode.channels)]
+            if array.family == "esb":
+                operand = esb_lane_word(array, activations, current.mode.activation_bits, True)
+            else:
+                operand = lane_word(
+                    array,
+                    activations,
+                    current.mode.activation_bits,
+                    Signedness(array.activations),
+                    # Where both signednesses meet, lanes are those of the unsigned format.
+                    array.activation_exponent_limit
+                    if array.activations == "both"
+                    else current.activation_limit,
+                )
+            flow = operand | current.index << operand_bits | swap << operand_bits + mode_bits
             psum = rng.getrandbits(array.partial_sum_bits)
             expected.append(model.outputs())
             model.step(flow, swap, current, activations, psum, weights, weights_word, enable, load)
@@ -183,9 +220,14 @@ def vectors_of(
 def byte_bits(array: ArrayConfig, byte: int) -> int:
     """Return the width of a decoded weight byte: an 8-bit lane, or narrow ones with a sign each."""
     widths = {mode.weight_bits for mode in array.modes if mode.channels > byte}
+    if 8 in widths and array.family == "esb":
+        size, exponent_bits, integer_bits = ESB_8_BITS[array.esb_k8]
+        return integer_bits if array.multiplier == "dsp" else 3 + 2 * size + exponent_bits
     if 8 in widths:
         return 14 if array.multiplier == "dsp" else 20
-    return 10 if 4 in widths and array.limits_per_operand else 8
+    return (
+        2 * (6 if 1 in array.run_time_limits else 5) if 4 in widths and array.run_time_limits else 8
+    )
 
 
 def run(
@@ -215,7 +257,7 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("name", ["W8A8-W4A4", "all"])
+@pytest.mark.parametrize("name", ["W8A8-W4A4", "all", "esb-k2-k5-dsp"])
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:

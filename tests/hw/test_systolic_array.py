@@ -9,7 +9,7 @@ import pytest
 
 from dybit.hw.systolic_array import SystolicArray
 from dybit.quant.array_config import ArrayConfig
-from tests.hw.array_vectors import ArrayTraffic, array_config
+from tests.hw.array_vectors import ArrayTraffic, array_config, esb_arrays
 from tests.hw.players import play
 
 ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
@@ -25,8 +25,11 @@ ARRAYS = {
     "5x4-all": array_config(5, 4, ALL_MODES, "both"),
     "12x9-W4A4": array_config(12, 9, "W4A4", "both"),
 }
-SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2"]
-COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4"]
+ESB_ARRAYS = esb_arrays(3, 2)
+SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2", *ESB_ARRAYS]
+COMPILED = [*ARRAYS, "esb-k1-k4-lut", "esb-k2-k5-dsp"]
+COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4", "esb-k2-k6-lut"]
+ARRAYS |= ESB_ARRAYS
 
 pytestmark = pytest.mark.rtl
 
@@ -49,7 +52,7 @@ def test_in_amaranth(case: str, tmp_path: Path, vectors: Callable[[str, int], No
     run(ARRAYS[case], "amaranth", 30, tmp_path, vectors)
 
 
-@pytest.mark.parametrize("case", ARRAYS)
+@pytest.mark.parametrize("case", COMPILED)
 def test_compiled(case: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     run(ARRAYS[case], "compiled", 300, tmp_path, vectors)
 
