@@ -19,6 +19,7 @@ from dybit.quant.config_errors import ConfigError
 from dybit.quant.formats import NumberFormat
 from dybit.quant.scale import checked_tensor, checked_weights
 from dybit.quant.scale_groups import Grouping
+from dybit.quant.scale_methods import ScaleRule
 from dybit.quant.scale_rows import NEGLIGIBLE, TOLERANCE, Rows
 from dybit.quant.sqnr import decibels
 from dybit.quant.tail import with_tail
@@ -34,6 +35,9 @@ __all__ = [
     "rate_sample",
     "summarise",
 ]
+
+LEAST_ERROR = ScaleRule()
+"""Scales of least squared error."""
 
 _Array = NDArray[np.float64]
 
@@ -108,6 +112,7 @@ def rate_formats(
     group: int | None = None,
     weights: ArrayLike | None = None,
     error: Callable[[_Array], float] | None = None,
+    rule: ScaleRule = LEAST_ERROR,
 ) -> Ratings:
     """Return what each format makes of a tensor.
 
@@ -125,6 +130,8 @@ def rate_formats(
     error : callable, optional
         Gives the error of the rounded tensor, as `output_error` does; formats go by it in place
         of the squared error.
+    rule : ScaleRule
+        How scales are chosen; by least squared error, weighted, by default.
     """
     array = checked_tensor(x).astype(np.float64, copy=False)
     given = checked_weights(weights, array)
@@ -136,7 +143,7 @@ def rate_formats(
     grouping = Grouping(array.shape, axis, group)
     ratings = {
         fmt: Rating(fmt, scale, error(rounded))
-        for fmt, scale, rounded in _rounded(array, formats, grouping, given)
+        for fmt, scale, rounded in _rounded(array, formats, grouping, given, rule)
     }
     return Ratings(ratings, error(np.zeros_like(array)))
 
@@ -186,7 +193,7 @@ def rate_channels(
         return sums
 
     ratings: list[dict[NumberFormat, Rating]] = [{} for _ in starts]
-    for fmt, scale, rounded in _rounded(array, formats, grouping, given):
+    for fmt, scale, rounded in _rounded(array, formats, grouping, given, LEAST_ERROR):
         errors = by_group(_squares(array - rounded, given))
         scales = np.split(scale, starts[1:])
         for place, rated in enumerate(ratings):
@@ -287,14 +294,18 @@ def summarise(
 
 
 def _rounded(
-    array: _Array, formats: Iterable[NumberFormat], grouping: Grouping, weights: _Array | None
+    array: _Array,
+    formats: Iterable[NumberFormat],
+    grouping: Grouping,
+    weights: _Array | None,
+    rule: ScaleRule,
 ) -> Iterator[tuple[NumberFormat, _Array, _Array]]:
     """Yield each format with its scales and the tensor rounded to it."""
     values = grouping.rows(array)
     counted: list[Any] = [None] * len(values) if weights is None else grouping.rows(weights)
     rows = [Rows(*each) for each in zip(values, counted, strict=True)]
     for fmt in dict.fromkeys(formats):
-        scale = grouping.gather([each.optimal_scales(fmt) for each in rows])
+        scale = grouping.gather([rule.scales(each, fmt) for each in rows])
         spread = grouping.spread(scale)
         yield fmt, scale, fmt.decode(fmt.encode(array / spread)) * spread
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -13,7 +14,7 @@ from dybit.quant.scale import checked_tensor, checked_weights, esb_alpha
 from dybit.quant.scale_groups import Grouping
 from dybit.quant.scale_rows import Rows
 
-__all__ = ["ScaleMethod", "fit_scale"]
+__all__ = ["ScaleMethod", "ScaleRule", "fit_scale"]
 
 _Array = NDArray[np.float64]
 
@@ -32,6 +33,52 @@ class ScaleMethod(Enum):
 
     DDA = "dda"
     """ESB's distribution-difference aligner: `esb_alpha` times the standard deviation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRule:
+    """A method with its options.
+
+    Parameters
+    ----------
+    method : ScaleMethod or str
+    percentile : float
+        For that method: above 0, to 100.
+    power_of_two : bool
+        Powers of two only: the best of all by `MSE`; by other methods their scale rounded up or
+        down, whichever errs less.
+    """
+
+    method: ScaleMethod | str = ScaleMethod.MSE
+    percentile: float = 99.9
+    power_of_two: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "method", ScaleMethod(self.method))
+        except ValueError:
+            known = ", ".join(each.value for each in ScaleMethod)
+            raise ValueError(f"method must be one of {known}, not {self.method!r}") from None
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile must be above 0, to 100, not {self.percentile!r}")
+        checked_bool("power_of_two", self.power_of_two)
+
+    def scales(self, rows: Rows, fmt: NumberFormat) -> _Array:
+        """Return the scale of each row."""
+        match self.method:
+            case ScaleMethod.MSE if self.power_of_two:
+                return rows.power_of_two_scales(fmt)
+            case ScaleMethod.MSE:
+                return rows.optimal_scales(fmt)
+            case ScaleMethod.MAX:
+                found = rows.reaching(fmt, 100)
+            case ScaleMethod.PERCENTILE:
+                found = rows.reaching(fmt, self.percentile)
+            case _ if isinstance(fmt, ESB):
+                found = rows.aligned(fmt, esb_alpha(fmt.bits, fmt.k))
+            case _:
+                raise ValueError(f"method dda must be for an ESB format, not {fmt}")
+        return rows.power_of_two_scales(fmt, found) if self.power_of_two else found
 
 
 def fit_scale(
@@ -55,11 +102,8 @@ def fit_scale(
     method : ScaleMethod or str
     axis, group : int, optional
         What shares a scale, as in `Grouping`.
-    percentile : float
-        For that method: above 0, to 100.
-    power_of_two : bool
-        Powers of two only: the best of all by `MSE`; by other methods their scale rounded up or
-        down, whichever errs less.
+    percentile, power_of_two
+        As in `ScaleRule`.
     weights : array_like, optional
         Weight of each element's squared error, not negative; broadcasts against `x`. It counts
         wherever errors and deviations do.
@@ -78,32 +122,8 @@ def fit_scale(
     array = checked_tensor(x)
     given = checked_weights(weights, array)
     grouping = Grouping(array.shape, axis, group)
-    method = _checked_method(method, fmt)
-    if not 0 < percentile <= 100:
-        raise ValueError(f"percentile must be above 0, to 100, not {percentile!r}")
-    reach = percentile if method is ScaleMethod.PERCENTILE else 100.0
-    rounded = checked_bool("power_of_two", power_of_two)
-
-    def scales(rows: Rows) -> _Array:
-        if method is ScaleMethod.MSE:
-            return rows.power_of_two_scales(fmt) if rounded else rows.optimal_scales(fmt)
-        if isinstance(fmt, ESB) and method is ScaleMethod.DDA:
-            found = rows.aligned(fmt, esb_alpha(fmt.bits, fmt.k))
-        else:
-            found = rows.reaching(fmt, reach)
-        return rows.power_of_two_scales(fmt, found) if rounded else found
-
+    rule = ScaleRule(method, percentile, power_of_two)
     values = grouping.rows(array)
     counted = [None] * len(values) if given is None else grouping.rows(given)
-    return grouping.gather([scales(Rows(*each)) for each in zip(values, counted, strict=True)])
-
-
-def _checked_method(method: ScaleMethod | str, fmt: NumberFormat) -> ScaleMethod:
-    try:
-        checked = ScaleMethod(method)
-    except ValueError:
-        known = ", ".join(each.value for each in ScaleMethod)
-        raise ValueError(f"method must be one of {known}, not {method!r}") from None
-    if checked is ScaleMethod.DDA and not isinstance(fmt, ESB):
-        raise ValueError(f"method dda must be for an ESB format, not {fmt}")
-    return checked
+    pieces = [Rows(*each) for each in zip(values, counted, strict=True)]
+    return grouping.gather([rule.scales(rows, fmt) for rows in pieces])

@@ -19,6 +19,7 @@ from dybit.quant.format_choice import (
 from dybit.quant.formats import ESB, DyBit, Integer, Minifloat, NormalFloat
 from dybit.quant.scale import best_exponent_limit, optimal_scale, squared_error
 from dybit.quant.scale_groups import Grouping
+from dybit.quant.scale_methods import ScaleRule, fit_scale
 from dybit.quant.sqnr import sqnr
 from dybit.scripts import digits
 
@@ -52,6 +53,14 @@ def test_ratings_are_errors_at_optimal_scales(x, options, weighted):
     counted = np.square(x.astype(np.float64)) * (1 if weights is None else weights)
     assert ratings.power == pytest.approx(counted.sum())
     assert ratings.best().error == min(rating.error for rating in ratings.by_format.values())
+
+
+@pytest.mark.parametrize("options", [{"method": "max"}, {"power_of_two": True}])
+def test_scales_by_another_rule(x, options):
+    ratings = rate_formats(x, FORMATS, axis=1, rule=ScaleRule(**options))
+    for fmt, found in ratings.by_format.items():
+        np.testing.assert_array_equal(found.scale, fit_scale(x, fmt, axis=1, **options))
+        assert found.error == pytest.approx(squared_error(x, fmt, found.scale[:, None]))
 
 
 @pytest.mark.parametrize("bits", [4, 8])
