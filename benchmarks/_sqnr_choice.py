@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks._sqnr_formats import ROWS, family, two_exponent_bits
+from benchmarks._sqnr_formats import ADAPTIVE, ROWS, family, two_exponent_bits
 from benchmarks._sqnr_tensors import Tensor, layer_inputs
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.format_choice import (
@@ -55,9 +55,9 @@ Entry = dict[str, Any]
 
 
 def software(bits: int, signed: bool) -> list[NumberFormat]:
-    """Return every format of the tables, DyBit first: of equal ones it is the one to name."""
-    rest = [fmt for formats in ROWS.values() for fmt in formats(bits, signed)]
-    return [*family(bits, signed), *rest]
+    """Return every format of the tables that we have, the first of equal ones to name: DyBit."""
+    ours = [formats for row, formats in ROWS.items() if row != ADAPTIVE]
+    return [*family(bits, signed), *(fmt for formats in ours for fmt in formats(bits, signed))]
 
 
 def entries(tensors: Sequence[Tensor], widths: Sequence[int]) -> Iterator[Entry]:

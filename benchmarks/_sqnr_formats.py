@@ -21,6 +21,7 @@ from dybit.quant.formats import (
 
 BITS = tuple(range(2, 9))
 FAMILY, PLAIN = "DyBit, best r", "plain DyBit"
+ADAPTIVE = "ANT adaptive"
 INTEGER, MINIFLOAT = "INT", "minifloat, best split"
 
 
@@ -116,7 +117,7 @@ ROWS: dict[str, Callable[[int, bool], Sequence[NumberFormat]]] = {
     "posit es 1": lambda bits, signed: [Posit(bits, 1)] if signed else [],
     "posit es 2": lambda bits, signed: [Posit(bits, 2)] if signed else [],
     "NF": codebooks,
-    "ANT adaptive": adaptive,
+    ADAPTIVE: adaptive,
     "ESB, best k": fractions,
     PLAIN: lambda bits, signed: [DyBit(bits, signed)],
     FAMILY: family,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from benchmarks._sqnr_formats import FAMILY, INTEGER, MINIFLOAT, PLAIN, ROWS
+from benchmarks._sqnr_formats import ADAPTIVE, FAMILY, INTEGER, MINIFLOAT, PLAIN, ROWS
 from benchmarks._sqnr_tables import Table
 from dybit.scripts.console import replacing
 from dybit.scripts.demo_plot import FAINT, INK, SOFT, STYLE
@@ -22,7 +22,7 @@ COLOURS = {
     INTEGER: "#ee9b00",
     MINIFLOAT: "#ca6702",
     "ESB, best k": "#9b2226",
-    "ANT adaptive": "#7d8c3c",
+    ADAPTIVE: "#7d8c3c",
     "NF": "#8e5ea2",
     "posit es 1": "#3d7dca",
     "posit es 2": "#9db8d2",
