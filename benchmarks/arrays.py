@@ -66,14 +66,21 @@ class Variant:
         return ", ".join(filter(None, (f"{self.rows}x{self.columns} {modes}", self.name, dsp)))
 
 
+ESB = {"family": "esb", "esb_k4": 1}
 SIZES = ((8, 8), (16, 16), (32, 32))
 ON_ZCU102 = Variant(48, 32, {"modes": ("W8A8", "W4A4")}, dsp=True)
+SIGNED_ON_ZCU102 = Variant(
+    48, 32, {"modes": ("W8A8", "W4A4"), "activations": "signed"}, dsp=True, name="signed"
+)
 VARIANTS = (
     *(Variant(*size, {"modes": ("W4A4",)}) for size in SIZES),
     *(Variant(*size, {"modes": ("W4A4", "W2A2")}) for size in SIZES),
-    *(Variant(*size, {"modes": ("W8A8", "W4A4")}) for size in SIZES),
+    *(Variant(*size, {"modes": ("W8A8", "W4A4"), "multiplier": "lut"}) for size in SIZES),
+    Variant(16, 16, {"modes": ("W4A4",), "activations": "signed"}, name="signed"),
+    Variant(16, 16, {"modes": ("W4A4",), "activations": "signed", **ESB}, name="ESB(4,1)"),
     *(Variant(*size, {"modes": ("W8A8", "W4A4")}, dsp=True) for size in SIZES),
     ON_ZCU102,
+    SIGNED_ON_ZCU102,
 )
 
 
@@ -102,8 +109,9 @@ def measured(variants: tuple[Variant, ...]) -> list[dict[str, Any]]:
         for number, variant in enumerate(variants)
         for entry in _entries(variant, by_number[number])
     ]
-    if ON_ZCU102 in variants:
-        entries += _on_zcu102(by_number[variants.index(ON_ZCU102)])
+    for variant in (ON_ZCU102, SIGNED_ON_ZCU102):
+        if variant in variants:
+            entries += _on_zcu102(variant, by_number[variants.index(variant)])
     return entries
 
 
@@ -122,13 +130,13 @@ def _entries(variant: Variant, report: dict[str, Any]) -> Iterator[dict[str, Any
         yield entry
 
 
-def _on_zcu102(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _on_zcu102(variant: Variant, report: dict[str, Any]) -> Iterator[dict[str, Any]]:
     shares = {kind: report["total"][kind] / number for kind, number in ZCU102.items()}
     for kind, share in shares.items():
-        yield _entry(f"{ON_ZCU102}, {CELLS[kind]} of a ZCU102", 100 * share, "%")
+        yield _entry(f"{variant}, {CELLS[kind]} of a ZCU102", 100 * share, "%")
     for mode, figures in report["modes"].items():
         rate = gops(figures["macs_per_cycle"]) / 1000
-        entry = _entry(f"{ON_ZCU102}, {mode} at {NOMINAL_MHZ} MHz, peak", rate, "TOPS")
+        entry = _entry(f"{variant}, {mode} at {NOMINAL_MHZ} MHz, peak", rate, "TOPS")
         # What does not fit the device is no rival to what does.
         if max(shares.values()) <= 1:
             entry["rival"] = f"DPU 3 x B4096, published, W8A8, {DPU_TOPS} TOPS"

@@ -50,15 +50,32 @@ class Variant:
     dsp: bool = False
     ecp5: bool = True
 
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Signednesses to build it for; ESB has but one."""
+        return ACTIVATIONS[:1] if self.array.get("family") == "esb" else ACTIVATIONS
 
+
+LUT = {"multiplier": "lut"}
+ESB = {"family": "esb"}
 VARIANTS = (
     Variant("W4A4", {"modes": ("W4A4",)}),
     Variant("W4A4 + W2A2", {"modes": ("W4A4", "W2A2")}),
-    Variant("W8A8 + W4A4", {"modes": ("W8A8", "W4A4")}),
+    Variant("W8A8 + W4A4", {"modes": ("W8A8", "W4A4")} | LUT),
     Variant("W8A8 + W4A4, DSP", {"modes": ("W8A8", "W4A4")}, dsp=True),
-    Variant("W8A8 + W4A4 + W2A2", {"modes": ("W8A8", "W4A4", "W2A2")}),
+    Variant("W8A8 + W4A4 + W2A2", {"modes": ("W8A8", "W4A4", "W2A2")} | LUT),
     Variant("W8A8 + W4A4 + W2A2, DSP", {"modes": ("W8A8", "W4A4", "W2A2")}, dsp=True),
+    Variant("W8A8", {"modes": ("W8A8",)} | LUT),
     Variant("W8A8, DSP", {"modes": ("W8A8",)}, dsp=True),
+    Variant(
+        "W4A4, limit 2",
+        {"modes": ("W4A4",), "weight_exponent_limit": 2, "activation_exponent_limit": 2},
+    ),
+    Variant("W4A4, limit 2 or 3 an operand", {"modes": ("W4A4",), "run_time_limits": [2, 3]}),
+    Variant("W4A4, limit 1 to 3 an operand", {"modes": ("W4A4",), "run_time_limits": [1, 2, 3]}),
+    *(Variant(f"ESB(4,{k}) W4A4", {"modes": ("W4A4",), "esb_k4": k} | ESB) for k in (0, 1, 2)),
+    Variant("ESB W8A8 + W4A4", {"modes": ("W8A8", "W4A4")} | ESB | LUT),
+    Variant("ESB W8A8 + W4A4, DSP", {"modes": ("W8A8", "W4A4")} | ESB, dsp=True),
 )
 
 
@@ -72,7 +89,7 @@ def measured(variants: tuple[Variant, ...], seeds: tuple[int, ...] = SEEDS) -> l
     cases = [
         (variant, ArrayConfig.model_validate(ARRAY | variant.array | {"activations": activations}))
         for variant in variants
-        for activations in ACTIVATIONS
+        for activations in variant.activations
     ]
     with TemporaryDirectory(prefix="dybit-bench-") as directory, progress() as bar:
         folders = [Path(directory) / str(number) for number in range(len(cases))]
@@ -92,6 +109,8 @@ def measured(variants: tuple[Variant, ...], seeds: tuple[int, ...] = SEEDS) -> l
         entries += _entries(variant, array, report)
         lut[variant.name, array.activations] = report["total"]["lut"]
     for variant in variants:
+        if "both" not in variant.activations:
+            continue
         ratio = lut[variant.name, "both"] / lut[variant.name, "signed"]
         entries.append(_entry(f"{variant.name}, LUT, both by signed activations", ratio, "ratio"))
     return entries

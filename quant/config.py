@@ -54,7 +54,7 @@ class LayerConfig(ConfigTable):
     weight_bits, activation_bits : int
         2, 4 or 8; `activation_bits` is the width of the layer's input.
     weight_max_exponent_bits, activation_max_exponent_bits : int, optional
-        Exponent limits of DyBit, at 8 bits only; the quantiser chooses one per tensor where absent.
+        Exponent limits of DyBit, at 8 bits or where 4-bit lanes have several; the quantiser chooses one per tensor where absent.
     """
 
     weight_bits: _Width
@@ -152,6 +152,8 @@ class QuantConfig(ConfigTable):
                     f"{field}.{operand}_max_exponent_bits: {limit} is not allowed; "
                     f"must be absent (array.family is {self.array.family})"
                 )
+            elif bits == 4 and limit in self.array.run_time_limits:
+                continue
             elif limit is not None and bits != 8:
                 fixed = {4: f"set array.{operand}_exponent_limit", 2: "2 bits are plain"}[bits]
                 yield (
