@@ -54,7 +54,8 @@ class LayerConfig(ConfigTable):
     weight_bits, activation_bits : int
         2, 4 or 8; `activation_bits` is the width of the layer's input.
     weight_max_exponent_bits, activation_max_exponent_bits : int, optional
-        Exponent limits of DyBit, at 8 bits or where 4-bit lanes have several; the quantiser chooses one per tensor where absent.
+        Exponent limits of DyBit, at 8 bits or where 4-bit lanes have several; the quantiser
+        chooses one per tensor where absent.
     """
 
     weight_bits: _Width
