@@ -10,7 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dybit.quant.formats import ESB, DyBit, Integer, Minifloat, NumberFormat
+from dybit.quant.formats import (
+    ESB,
+    DyBit,
+    Flint,
+    Integer,
+    Minifloat,
+    NumberFormat,
+    Posit,
+)
 from dybit.sim import golden
 from tests.oracles import dybit_integers
 
@@ -32,6 +40,12 @@ def oracle_of(fmt: NumberFormat) -> dict[int, int]:
             table = lambda c: -magnitudes[c - sign] if c & sign else magnitudes[c]  # noqa: E731
         case ESB(bits=3, k=1):  # no zero
             table = lambda c: -(2 * (c & 3) + 1) if c & sign else 2 * c + 1  # noqa: E731
+        case Flint(bits=5):  # codes out of order
+            flint = (0, 1, 2, 3, 4, 5, 6, 7, 64, 32, 16, 24, 8, 10, 12, 14)
+            table = lambda c: -flint[c - sign] if c & sign else flint[c]  # noqa: E731
+        case Posit(bits=4, es=1):  # two's complement, and one code that is no number
+            posit = (0, 1, 4, 8, 16, 32, 64, 256, 0, -256, -64, -32, -16, -8, -4, -1)
+            table = lambda c: posit[c]  # noqa: E731
         case _:
             raise AssertionError(fmt)
     return {c: table(c) for c in codes if not (c == sign and table(c) == 0)}
@@ -45,6 +59,8 @@ FORMATS = [
     Integer(5, signed=False),
     ESB(4, 1),
     ESB(3, 1),
+    Flint(5),
+    Posit(4, 1),
 ]
 NAMES = [fmt.name for fmt in FORMATS]
 
@@ -60,7 +76,7 @@ def slow_requantize(
     least = min(distances.values())
     nearest = [code for code, distance in distances.items() if distance == least]
     # A grid without zero encodes 0 as its smallest positive value: both neighbours are even.
-    return min(nearest, key=lambda code: (code & 1, -table[code]))
+    return min(nearest, key=lambda code: (code & 1, code))
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=NAMES)
