@@ -53,7 +53,7 @@ class Float(Layer):
         One of `OPERATIONS`.
     parameters : dict
         Those the operation takes.
-    arrays : dict of str to ndarray of float32
+    arrays : dict of str to ndarray of float64
         Constants the operation takes.
     output : QuantTensor, optional
         How the result is rounded; None where it stays as it is.
@@ -61,7 +61,7 @@ class Float(Layer):
 
     operation: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    arrays: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     output: QuantTensor | None = None
 
     def __post_init__(self) -> None:
@@ -86,8 +86,8 @@ class Float(Layer):
             if type(value) is not kind or value != value:  # NaN alone differs from itself
                 raise self.error(f"{name} must be {_WORDS[kind]}, not {value!r}")
         for name, array in self.arrays.items():
-            if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-                raise self.error(f"{name} must be an array of float32")
+            if not isinstance(array, np.ndarray) or array.dtype != np.float64:
+                raise self.error(f"{name} must be an array of float64")
             if not np.isfinite(array).all():
                 raise self.error(f"{name} must be finite")
 

@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dybit.scripts.console import UserError
+from dybit.scripts.image_folder import read_folder
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Images", "load_images", "load_model", "load_weights"]
+__all__ = ["Images", "load_architecture", "load_images", "load_model", "load_weights"]
+
+IMAGE_SIZE = 224
+"""Height and width of images from a folder, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +50,21 @@ class Images:
         return float(np.mean(predictions.reshape(-1) == self.y))
 
 
-def load_images(path: Path, limit: int | None = None) -> Images:
-    """Return the first `limit` images of an .npz file with arrays ``x`` and, perhaps, ``y``."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("x", "y") if name in file}
-    except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    except (ValueError, BadZipFile, EOFError, TypeError):
-        raise UserError(f"{path}: must be an .npz file of plain arrays") from None
-    x, y = arrays.get("x"), arrays.get("y")
+def load_images(path: Path, limit: int | None = None, size: int = IMAGE_SIZE) -> Images:
+    """Return the first `limit` images of a file or a folder.
+
+    Parameters
+    ----------
+    path : Path
+        An .npz file with arrays ``x`` and, perhaps, ``y``; an .npy file, which is ``x``; or a
+        folder of images.
+    limit : int, optional
+    size : int
+        Height and width that images of a folder are brought to.
+    """
+    if path.is_dir():
+        return Images(read_folder(path, size, limit), None)
+    x, y = _load_arrays(path)
     if x is None or x.ndim not in (2, 4) or not x.size or x.dtype.kind != "f":
         raise UserError(f"{path}: x must be a float array (N, C, H, W) or (N, K), not {_kind(x)}")
     with np.errstate(over="ignore"):
@@ -66,6 +75,23 @@ def load_images(path: Path, limit: int | None = None) -> Images:
         raise UserError(f"{path}: y must be {len(x)} integers, not {_kind(y)}")
     labels = None if y is None else y[:limit].astype(np.int64)
     return Images(x[:limit], labels)
+
+
+def _load_arrays(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    try:
+        with path.open("rb") as stream:
+            if path.suffix == ".npy":
+                return np.lib.format.read_array(stream, allow_pickle=False), None
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in ("x", "y") if name in file}
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    except (ValueError, BadZipFile, EOFError, TypeError):
+        kind = (
+            ".npy file of a plain array" if path.suffix == ".npy" else ".npz file of plain arrays"
+        )
+        raise UserError(f"{path}: must be an {kind}") from None
+    return arrays.get("x"), arrays.get("y")
 
 
 def _kind(array: NDArray[Any] | None) -> str:
@@ -104,8 +130,28 @@ def load_model(spec: str) -> nn.Module:
     return model.eval()
 
 
+def load_architecture(name: str, path: Path) -> nn.Module:
+    """Return a network of the zoo with the state in `path`, which tells how many classes it has."""
+    from dybit.quant.torch.zoo import ARCHITECTURES
+
+    if name not in ARCHITECTURES:
+        raise UserError(f"--architecture must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
+    build, last = ARCHITECTURES[name]
+    state = _load_state(path)
+    size: Any = getattr(state.get(last), "shape", ()) if isinstance(state, dict) else ()
+    if len(size) != 1:
+        raise UserError(f"{path}: does not fit {name}: must have {last}, one number a class")
+    model = build(size[0])
+    _fill(model, state, path)
+    return model.eval()
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load the state of `model` from a .pt or .safetensors file."""
+    _fill(model, _load_state(path), path)
+
+
+def _load_state(path: Path) -> Any:
     import torch
     from safetensors.torch import load_file
 
@@ -113,14 +159,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise UserError(f"{path}: no such file")
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch meets other people's bytes with whatever its unpickler raises, and long advice.
         raise UserError(
             f"{path}: must be a state_dict that torch.save or safetensors wrote"
         ) from error
+
+
+def _fill(model: nn.Module, state: Any, path: Path) -> None:
     try:
         model.load_state_dict(state)
     except Exception as error:

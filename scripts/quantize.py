@@ -13,8 +13,15 @@ from rich.table import Table
 
 from dybit.quant.config import QuantConfig
 from dybit.quant.network import QuantNetwork
-from dybit.scripts.console import console, progress
-from dybit.scripts.inputs import Images, load_images, load_model, load_weights
+from dybit.scripts.console import UserError, console, progress
+from dybit.scripts.inputs import (
+    IMAGE_SIZE,
+    Images,
+    load_architecture,
+    load_images,
+    load_model,
+    load_weights,
+)
 from dybit.sim import executor
 
 if TYPE_CHECKING:
@@ -25,33 +32,70 @@ if TYPE_CHECKING:
 __all__ = ["quantize", "quantize_model"]
 
 BATCH = 64
+BATCH_ELEMENTS = 1 << 21
+"""Images run at a time: at most so many, and of no more elements unless one has."""
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="path/to/file.py:function, returning nn.Module.")],
+    model: Annotated[
+        str | None, typer.Argument(help="path/to/file.py:function, returning nn.Module.")
+    ] = None,
+    *,
     config: Annotated[Path, typer.Option(help="Quant config.")],
     calibration: Annotated[
-        Path, typer.Option(help=".npz with float x (N, C, H, W) and, perhaps, classes y.")
+        Path,
+        typer.Option(
+            help=".npz with float x (N, C, H, W) and, perhaps, classes y; .npy with x; or a folder "
+            "of images, which are normalised as for ImageNet."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the network.")],
     weights: Annotated[
         Path | None, typer.Option(help="state_dict of the model, .pt or .safetensors.")
     ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of a model: resnet18, resnet50 or mobilenet_v2, with weights by "
+            "torchvision's names."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int, typer.Option(min=1, help="Height and width of images from a folder.")
+    ] = IMAGE_SIZE,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Images to calibrate on, from the first.")
+    ] = None,
 ) -> None:
     """Quantise a trained model to DyBit and save it, free of its framework.
 
-    The folder holds network.toml and network.safetensors, which `dybit simulate` runs.
+    The folder holds network.toml and network.safetensors, which `dybit simulate` runs. Layers that
+    stay in floating point are listed with the reason.
 
     \b
     dybit quantize model.py:build --weights model.pt --calibration images.npz \\
         --config configs/digits-mixed.toml -o build/network
+    dybit quantize --architecture resnet18 --weights resnet18.pth --calibration images/ \\
+        --config configs/imagenet-w8a8.toml -o build/resnet18
     """
+    from dybit.quant.torch import convert
+
     loaded = QuantConfig.load(config)
-    images = load_images(calibration)
-    module = load_model(model)
-    if weights is not None:
-        load_weights(module, weights)
-    prepared, network = quantize_model(module, loaded, images.x)
+    if (model is None) == (architecture is None):
+        raise UserError("quantize must get either MODEL or --architecture")
+    if architecture is not None and weights is None:
+        raise UserError(f"--weights must be given for --architecture {architecture}")
+    if architecture is not None and weights is not None:
+        module = load_architecture(architecture, weights)
+    else:
+        assert model is not None
+        module = load_model(model)
+        if weights is not None:
+            load_weights(module, weights)
+    images = load_images(calibration, limit, image_size)
+    prepared = _calibrate(module, loaded, images.x)
+    _print_kept(prepared)
+    network = convert(prepared)
     network.save(output)
     console.print(_layers(network))
     _print_agreement(module, prepared, network, images)
@@ -70,21 +114,40 @@ def quantize_model(
     QuantNetwork
         The network of integers.
     """
-    # torch takes seconds to load: the other commands do without.
-    import torch
+    from dybit.quant.torch import convert
 
-    from dybit.quant.torch import calibrate, convert, prepare
-
-    prepared = prepare(module, config, torch.from_numpy(x[:1]))
-    batches = [torch.from_numpy(batch) for batch in _batches(x)]
-    with progress() as bar:
-        task = bar.add_task("calibrating", total=len(batches))
-        calibrate(prepared, batches, lambda: bar.advance(task))
+    prepared = _calibrate(module, config, x)
     return prepared, convert(prepared)
 
 
-def _batches(x: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    yield from (x[start : start + BATCH] for start in range(0, len(x), BATCH))
+def _calibrate(module: nn.Module, config: QuantConfig, x: NDArray[np.float32]) -> PreparedModel:
+    # torch takes seconds to load: the other commands do without.
+    import torch
+
+    from dybit.quant.torch import calibrate, prepare
+
+    with console.status("tracing the model"):
+        prepared = prepare(module, config, torch.from_numpy(x[:1]))
+    batches = [torch.from_numpy(x[part]) for part in _batches(x)]
+    with progress() as bar:
+        task = bar.add_task("calibrating", total=len(batches))
+        calibrate(prepared, batches, lambda: bar.advance(task))
+    return prepared
+
+
+def _batches(x: NDArray[np.float32]) -> Iterator[slice]:
+    step = max(1, min(BATCH, BATCH_ELEMENTS // x[0].size))
+    yield from (slice(start, start + step) for start in range(0, len(x), step))
+
+
+def _print_kept(prepared: PreparedModel) -> None:
+    if not prepared.kept_float:
+        console.print("every layer is quantised")
+        return
+    table = Table("layer", "operation", "reason", title="stays in floating point")
+    for kept in prepared.kept_float:
+        table.add_row(kept.name, kept.operation, kept.reason)
+    console.print(table)
 
 
 def _layers(network: QuantNetwork) -> Table:
@@ -103,18 +166,29 @@ def _print_agreement(
     """Print how the network's results compare with both models' and, with classes, the truth."""
     import torch
 
-    from dybit.quant.torch import agreement
+    from dybit.quant.torch import agreement, stage_agreement
 
-    trace = executor.run(network, images.channels_last)
-    agreed = agreement(prepared, torch.from_numpy(images.x), trace)
-    with torch.inference_mode():
-        real = [module(torch.from_numpy(batch)).argmax(1).numpy() for batch in _batches(images.x)]
-    answers = np.concatenate(real)
+    agreed, differing, farthest = 0.0, 0.0, 0
+    answers, predictions = [], []
+    parts = list(_batches(images.x))
+    with progress() as bar, torch.inference_mode():
+        for part in bar.track(parts, description="comparing"):
+            x = torch.from_numpy(images.x[part])
+            trace = executor.run(network, images.channels_last[part])
+            # An image has as many codes as another.
+            agreed += agreement(prepared, x, trace).codes * len(x) / len(images.x)
+            for stage in stage_agreement(prepared, x, trace).values():
+                differing = max(differing, stage.differing)
+                farthest = max(farthest, stage.farthest)
+            predictions.append(trace.predictions)
+            answers.append(module(x).argmax(1).numpy())
+    found, wanted = np.concatenate(predictions), np.concatenate(answers)
     lines = [
-        f"codes as the fake-quantised model's: {agreed.codes:.4%}",
-        f"answers as the FP32 model's: {np.mean(trace.predictions == answers):.2%}",
+        f"codes as the fake-quantised model's: {agreed:.4%}",
+        f"each layer given the same input: at least {1 - differing:.4%}, {farthest} apart at most",
+        f"answers as the FP32 model's: {np.mean(found == wanted):.2%}",
     ]
-    before, after = images.accuracy(answers), images.accuracy(trace.predictions)
+    before, after = images.accuracy(wanted), images.accuracy(found)
     if before is not None and after is not None:
         lines.append(f"accuracy: {before:.2%} in FP32, {after:.2%} quantised")
     console.print("\n".join(lines), highlight=False)

@@ -32,7 +32,7 @@ def evaluate(layer: Float, inputs: list[Reals], batch: int) -> Reals:
 
 
 def _affine(layer: Float, x: Reals) -> Reals:
-    return x * _array(layer, "factor") + _array(layer, "offset")
+    return x * layer.arrays["factor"] + layer.arrays["offset"]
 
 
 def _clamp(layer: Float, x: Reals) -> Reals:
@@ -62,7 +62,7 @@ def _softmax(layer: Float, x: Reals) -> Reals:
 
 
 def _layer_norm(layer: Float, x: Reals) -> Reals:
-    weight, bias = _array(layer, "weight"), _array(layer, "bias")
+    weight, bias = layer.arrays["weight"], layer.arrays["bias"]
     axes = tuple(range(x.ndim - weight.ndim, x.ndim))
     centred = x - x.mean(axis=axes, keepdims=True)
     variance = np.square(centred).mean(axis=axes, keepdims=True)
@@ -84,7 +84,7 @@ def _avg_pool2d(layer: Float, x: Reals) -> Reals:
 
 
 def _conv2d(layer: Float, x: Reals) -> Reals:
-    weight, groups = _array(layer, "weight"), layer.parameters["groups"]
+    weight, groups = layer.arrays["weight"], layer.parameters["groups"]
     (down, across), outputs = weight.shape[:2], weight.shape[3]
     steps = layer.parameters["dilation"]
     # A dilated kernel is a larger one with zeros between its taps.
@@ -97,21 +97,17 @@ def _conv2d(layer: Float, x: Reals) -> Reals:
     rows = windows.reshape(*windows.shape[:3], size[0] * size[1], groups, -1)
     wide = wide.reshape(size[0] * size[1], weight.shape[2], groups, -1)
     sums = np.einsum("nhwkgc,kcgo->nhwgo", rows, wide, optimize=True)
-    result: Reals = sums.reshape(*windows.shape[:3], outputs) + _array(layer, "bias")
+    result: Reals = sums.reshape(*windows.shape[:3], outputs) + layer.arrays["bias"]
     return result
 
 
 def _linear(layer: Float, x: Reals) -> Reals:
-    result: Reals = x @ _array(layer, "weight") + _array(layer, "bias")
+    result: Reals = x @ layer.arrays["weight"] + layer.arrays["bias"]
     return result
 
 
-def _array(layer: Float, name: str) -> Reals:
-    return layer.arrays[name].astype(np.float64)
-
-
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "constant": lambda layer: _array(layer, "value"),
+    "constant": lambda layer: layer.arrays["value"],
     "affine": _affine,
     "add": lambda layer, x, y: x + y,
     "subtract": lambda layer, x, y: x - y,

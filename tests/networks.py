@@ -145,7 +145,7 @@ def graph_network(seed: int = 1) -> QuantNetwork:
     pixels = {"shape": (4, 6), "start": 0, "sizes": (4, 6), "strides": (6, 1)}
     turned = {"shape": (6, 4), "start": 0, "sizes": (6, 4), "strides": (1, 6)}
     last = {"shape": (12,), "start": 23, "sizes": (2, 6), "strides": (-12, -1)}
-    scale = np.linspace(-1, 1, 6).astype(np.float32)
+    scale = np.linspace(-1, 1, 6)
     return QuantNetwork(
         "graph",
         QuantConfig.from_dict(GRAPH_CONFIG),
@@ -184,7 +184,7 @@ def graph_network(seed: int = 1) -> QuantNetwork:
                 name="place",
                 inputs=(),
                 operation="constant",
-                arrays={"value": rng.normal(size=(4, 6)).astype(np.float32)},
+                arrays={"value": rng.normal(size=(4, 6))},
                 output=wide,
             ),
             Add(name="placed", inputs=("mixed", "place"), operands=(joined, wide), output=joined),

@@ -103,22 +103,26 @@ def agreement(prepared: PreparedModel, inputs: Tensor, trace: _Trace) -> Agreeme
     )
 
 
-def stage_agreement(prepared: PreparedModel, trace: _Trace) -> dict[str, StageAgreement]:
+def stage_agreement(
+    prepared: PreparedModel, inputs: Tensor, trace: _Trace
+) -> dict[str, StageAgreement]:
     """Compare each layer whose output is codes with the run, both given the run's own inputs.
 
     Parameters
     ----------
     prepared : PreparedModel
-        Calibrated, of float32.
+        Calibrated.
+    inputs : Tensor
+        Batch first.
     trace : Trace
-        From running the converted network.
+        From running the converted network on `inputs`.
     """
     result: dict[str, StageAgreement] = {}
     values: dict[str, Tensor] = {}
-    tensor = _tensor(prepared, None)
-    if tensor is None:
-        raise NetworkError("model must read codes to be compared layer by layer")
-    values[INPUT] = _decode(tensor, _codes(prepared, trace, None))
+    tensor, dtype = _tensor(prepared, None), inputs.dtype
+    values[INPUT] = inputs
+    if tensor is not None:
+        values[INPUT] = _decode(tensor, _codes(prepared, trace, None), dtype)
     with torch.no_grad():
         for stage in cast("list[Stage]", list(prepared.stages)):
             made = stage(*(values[name] for name in stage.inputs))
@@ -130,7 +134,7 @@ def stage_agreement(prepared: PreparedModel, trace: _Trace) -> dict[str, StageAg
             mine = _encode(tensor, made, theirs.shape)
             distance = np.abs(_ranks(tensor, mine) - _ranks(tensor, theirs))
             result[stage.name] = StageAgreement(float(np.mean(distance > 0)), int(distance.max()))
-            values[stage.name] = _decode(tensor, theirs)
+            values[stage.name] = _decode(tensor, theirs, dtype)
     return result
 
 
@@ -165,9 +169,10 @@ def _encode(tensor: QuantTensor, values: Tensor, shape: tuple[int, ...]) -> NDAr
     return np.broadcast_to(codes, shape)  # a constant is one item of a batch
 
 
-def _decode(tensor: QuantTensor, codes: NDArray[np.uint8]) -> Tensor:
-    scale = np.float32(tensor.scale)
-    return torch.from_numpy(np.ascontiguousarray(tensor.format.decode(codes), np.float32) * scale)
+def _decode(tensor: QuantTensor, codes: NDArray[np.uint8], dtype: torch.dtype) -> Tensor:
+    return (
+        torch.from_numpy(np.ascontiguousarray(tensor.format.decode(codes))).to(dtype) * tensor.scale
+    )
 
 
 def _ranks(tensor: QuantTensor, codes: NDArray[np.uint8]) -> NDArray[np.intp]:

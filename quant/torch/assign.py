@@ -25,10 +25,10 @@ from dybit.quant.torch.stages import (
     AddStage,
     AvgPoolStage,
     FloatStage,
-    JoinStage,
     MatMulStage,
     MaxPoolStage,
     PassingStage,
+    ScaledStage,
 )
 
 __all__ = ["assign"]
@@ -61,10 +61,8 @@ def assign(prepared: PreparedModel) -> None:
         if isinstance(stage, ComputeStage):
             stage.settings = prepared.config.layer(stage.name)
             stage.source = cast(ActivationQuantizer, sources[0])
-        elif isinstance(stage, AvgPoolStage):
-            stage.source = sources[0]
-        elif isinstance(stage, JoinStage) and None not in sources:
-            stage.sources = cast("tuple[ActivationQuantizer, ActivationQuantizer]", tuple(sources))
+        elif isinstance(stage, ScaledStage) and None not in sources:
+            stage.sources = cast("tuple[ActivationQuantizer, ...]", tuple(sources))
     _place_channels(prepared, stages)
     prepared.kept_float = tuple(_kept_float(stages, coded))
 
@@ -191,7 +189,7 @@ def _kept_float(stages: list[Stage], coded: set[str]) -> list[KeptFloat]:
             kept.append(KeptFloat(stage.name, stage.operation, stage.reason))
             continue
         kind = next((kind for cls, kind in _KINDS.items() if isinstance(stage, cls)), None)
-        relu = isinstance(stage, ComputeStage | JoinStage) and stage.relu
+        relu = isinstance(stage, ComputeStage | ScaledStage) and stage.relu
         if stage.name not in coded and (kind is not None or relu):
             kept.append(KeptFloat(stage.name, kind or "relu", "only float layers read it"))
     return kept

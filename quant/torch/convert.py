@@ -31,11 +31,11 @@ from dybit.quant.torch.stages import (
     ConstantStage,
     FlattenStage,
     FloatStage,
-    JoinStage,
     MatMulStage,
     MaxPoolStage,
     MoveStage,
     PassingStage,
+    ScaledStage,
 )
 
 __all__ = ["convert"]
@@ -115,10 +115,10 @@ class _Converter:
                 self._append(layers.Concat, stage, stage.image, input=self._tensor(name), axis=axis)
             case AvgPoolStage():
                 self._average(stage)
-            case JoinStage():
+            case AddStage() | MatMulStage():
                 self._join(stage)
             case ConstantStage():
-                value = stage.value.detach()[0].cpu().numpy().astype(np.float32)
+                value = stage.value.detach()[0].cpu().numpy().astype(np.float64)
                 fields = {"arrays": {"value": value}, "output": self._tensor(name)}
                 self._append(layers.Float, stage, False, operation="constant", **fields)
             case FloatStage():
@@ -223,20 +223,19 @@ class _Converter:
             self._append(layers.Linear, stage, False, weights=weights, **fields)
         self._activate(stage, output)
 
-    def _join(self, stage: JoinStage) -> None:
+    def _join(self, stage: AddStage | MatMulStage) -> None:
         output = self._tensor(stage.name)
-        operands = stage.sources and tuple(source.tensor for source in stage.sources)
-        fields = {"operands": operands, **_activation(stage, output)}
+        operands = tuple(self._tensor(name) for name in stage.inputs)
+        fields: dict[str, Any] = {"operands": operands, **_activation(stage, output)}
         if isinstance(stage, MatMulStage):
             self._append(layers.MatMul, stage, False, **fields)
         elif output is not None:
             self._append(layers.Add, stage, stage.image, **fields)
         else:
-            assert isinstance(stage, AddStage)
             self._append(layers.Float, stage, stage.image, operation="add")
         self._activate(stage, output)
 
-    def _activate(self, stage: ComputeStage | JoinStage, output: QuantTensor | None) -> None:
+    def _activate(self, stage: ComputeStage | ScaledStage, output: QuantTensor | None) -> None:
         """Append the activation function of a layer whose accumulators are the result."""
         if output is not None or not stage.relu:
             return
@@ -279,7 +278,7 @@ class _Converter:
         )
 
 
-def _activation(stage: ComputeStage | JoinStage, output: QuantTensor | None) -> dict[str, Any]:
+def _activation(stage: ComputeStage | ScaledStage, output: QuantTensor | None) -> dict[str, Any]:
     """Return how a layer ends."""
     max_code = None
     if output is not None and stage.ceiling is not None:

@@ -18,7 +18,7 @@ from dybit.quant.torch.windows import pair
 
 __all__ = ["FloatForm", "float_form"]
 
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class FloatForm:
     operation : str
         One of `dybit.quant.float_layers.OPERATIONS`.
     parameters : dict
-    arrays : dict of str to ndarray of float32
+    arrays : dict of str to ndarray of float64
         With the axes of torch, the batch left out, and as many as the input has.
     image : bool, optional
         Whether it reads and makes tensors with channels last; None if either will do.
@@ -102,8 +102,8 @@ def _layer_norm(stage: FloatStage, shapes: list[Shape]) -> FloatForm:
     size = tuple(fields["normalized_shape"])
     weight, bias = fields.get("weight"), fields.get("bias")
     arrays = {
-        "weight": np.ones(size, np.float32) if weight is None else _array(weight),
-        "bias": np.zeros(size, np.float32) if bias is None else _array(bias),
+        "weight": np.ones(size) if weight is None else _array(weight),
+        "bias": np.zeros(size) if bias is None else _array(bias),
     }
     epsilon = float(fields.get("eps", 1e-5))
     return FloatForm("layer_norm", {"epsilon": epsilon}, arrays, image=False)
@@ -246,9 +246,9 @@ def _tensor(value: Any) -> Tensor:
     return torch.tensor(float(value), dtype=torch.float64)
 
 
-def _array(value: Tensor) -> NDArray[np.float32]:
-    return np.ascontiguousarray(value.detach().cpu().numpy(), np.float32)
+def _array(value: Tensor) -> NDArray[np.float64]:
+    return np.ascontiguousarray(value.detach().cpu().numpy(), np.float64)
 
 
-def _bias(bias: Tensor | None, outputs: int) -> NDArray[np.float32]:
-    return np.zeros(outputs, np.float32) if bias is None else _array(bias)
+def _bias(bias: Tensor | None, outputs: int) -> NDArray[np.float64]:
+    return np.zeros(outputs) if bias is None else _array(bias)

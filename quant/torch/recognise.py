@@ -20,9 +20,9 @@ from dybit.quant.torch.stages import (
     AvgPoolStage,
     ConcatStage,
     ConstantStage,
-    JoinStage,
     MatMulStage,
     MaxPoolStage,
+    ScaledStage,
 )
 from dybit.quant.torch.windows import adaptive_kernel, conv_window, pool_window
 
@@ -98,8 +98,10 @@ def _relu(graph: Builder, operation: Operation) -> str | None:
             break
         reader, node = node, graph.through[node]
     stage = graph.made.get(node)
-    if graph.traced.readers(node) != [reader] or not isinstance(stage, ComputeStage | JoinStage):
+    folds = isinstance(stage, ComputeStage | AddStage | MatMulStage)
+    if not folds or graph.traced.readers(node) != [reader]:
         return "it does not follow a convolution, linear layer, sum or product"
+    assert isinstance(stage, ComputeStage | ScaledStage)
     stage.relu = True
     if ceiling < _INFINITE:
         stage.ceiling = min(ceiling, stage.ceiling or ceiling)

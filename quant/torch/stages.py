@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from dybit.quant.tensor import QuantTensor, fixed_point, shared_fixed_point
+from dybit.quant.torch.fake_quantize import fake_quantize
 from dybit.quant.torch.modules import ActivationQuantizer, Pair, Shape, Stage
 from dybit.quant.torch.operations import Call, Source
 
@@ -22,12 +24,12 @@ __all__ = [
     "ConstantStage",
     "FlattenStage",
     "FloatStage",
-    "JoinStage",
     "MatMulStage",
     "MaxPoolStage",
     "MoveStage",
     "Moves",
     "PassingStage",
+    "ScaledStage",
 ]
 
 
@@ -108,47 +110,24 @@ class FlattenStage(MoveStage):
     """All axes of an image but the batch as one, channels slowest."""
 
 
-class AvgPoolStage(Stage):
-    """Average pooling."""
+class ScaledStage(Stage):
+    """A stage whose integers are sums or products of its inputs' own, times a multiplier.
 
-    source: ActivationQuantizer | None
-
-    def __init__(self, name: str, kernel: Pair, stride: Pair) -> None:
-        super().__init__(name)
-        self.kernel, self.stride = kernel, stride
-        self.source = None
-
-    def real(self, *inputs: Tensor) -> Tensor:
-        (x,) = inputs
-        return functional.avg_pool2d(x, self.kernel, self.stride)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        y = self.real(*inputs)
-        if self.quantizer is None:
-            return y
-        if self.quantizer.tensor is not None and self.source is not None:
-            assert self.source.tensor is not None
-            ratio = self.source.tensor.unit / self.quantizer.tensor.unit
-            y = y * _snapped(ratio / (self.kernel[0] * self.kernel[1]), self.name)
-        return cast(Tensor, self.quantizer(y))
-
-
-class JoinStage(Stage):
-    """A sum or a product of two tensors, with an activation function.
+    Where no gradient is asked for, calibrated ones compute with these integers and so in the very
+    arithmetic of the integer network; in training floats are scaled as the multipliers do.
 
     Members
     -------
-    sources : pair of ActivationQuantizer, optional
+    sources : tuple of ActivationQuantizer, optional
         Of its inputs, where the result is made of codes.
     relu : bool
     ceiling : float, optional
         Largest output, 6 for ReLU6.
     """
 
-    sources: tuple[ActivationQuantizer, ActivationQuantizer] | None = None
-
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        self.sources: tuple[ActivationQuantizer, ...] | None = None
         self.relu = False
         self.ceiling: float | None = None
 
@@ -156,52 +135,117 @@ class JoinStage(Stage):
         """Apply the activation function."""
         return y.clamp(0, self.ceiling) if self.relu else y
 
-    def tensors(self) -> tuple[QuantTensor, QuantTensor, QuantTensor] | None:
-        """Return how both inputs and the output are read, once calibrated."""
-        if self.quantizer is None or self.sources is None:
-            return None
-        found = [q.tensor for q in (*self.sources, self.quantizer)]
-        if any(tensor is None for tensor in found):
-            return None
-        return cast("tuple[QuantTensor, QuantTensor, QuantTensor]", tuple(found))
+    def real(self, *inputs: Tensor) -> Tensor:
+        return self.activate(self._combine(*inputs))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        quantizer = self.quantizer
+        if quantizer is None:
+            return self.real(*inputs)
+        output = quantizer.tensor
+        if output is None or self.sources is None:
+            return cast(Tensor, quantizer(self.real(*inputs)))
+        units = [cast(QuantTensor, source.tensor).unit for source in self.sources]
+        if torch.is_grad_enabled() or quantizer.rounding is not fake_quantize:
+            y = self._combine(*self._scaled(inputs, units, output.unit))
+            return cast(Tensor, quantizer(self.activate(y)))
+        integers = [(x.double() / unit).round() for x, unit in zip(inputs, units, strict=True)]
+        x = self._integers(integers, units, output.unit)
+        if self.relu:
+            x = x.clamp(0, None if self.ceiling is None else self.ceiling / output.unit)
+        y = fake_quantize(x * output.format.unit, output.format, 1.0) * output.scale
+        return y.to(inputs[0].dtype)
+
+    @abstractmethod
+    def _combine(self, *inputs: Tensor) -> Tensor:
+        """Return the sum or product of real numbers."""
+
+    @abstractmethod
+    def _scaled(
+        self, inputs: tuple[Tensor, ...], units: list[float], output: float
+    ) -> tuple[Tensor, ...]:
+        """Return the inputs, moved so that their combination is as the multipliers make it."""
+
+    @abstractmethod
+    def _integers(self, inputs: list[Tensor], units: list[float], output: float) -> Tensor:
+        """Return the combination of integers, scaled to units of the output, exactly."""
 
 
-class AddStage(JoinStage):
+class _ProductStage(ScaledStage):
+    """A stage with one multiplier for all its accumulators."""
+
+    def _ratio(self, units: list[float], output: float) -> float:
+        return float(np.prod(units)) / output
+
+    def _scaled(
+        self, inputs: tuple[Tensor, ...], units: list[float], output: float
+    ) -> tuple[Tensor, ...]:
+        ratio = self._ratio(units, output)
+        (multiplier,), (shift,) = fixed_point([ratio], self.name)
+        # A ratio below the range of both has few bits of multiplier or none, and stays.
+        exact = np.ldexp(float(multiplier), -int(shift)) / ratio if multiplier >> 15 else 1.0
+        return (inputs[0] * float(exact), *inputs[1:])
+
+    def _integers(self, inputs: list[Tensor], units: list[float], output: float) -> Tensor:
+        (multiplier,), (shift,) = fixed_point([self._ratio(units, output)], self.name)
+        return self._accumulate(*inputs) * float(np.ldexp(float(multiplier), -int(shift)))
+
+    @abstractmethod
+    def _accumulate(self, *inputs: Tensor) -> Tensor:
+        """Return the accumulators."""
+
+
+class AvgPoolStage(_ProductStage):
+    """Average pooling."""
+
+    def __init__(self, name: str, kernel: Pair, stride: Pair) -> None:
+        super().__init__(name)
+        self.kernel, self.stride = kernel, stride
+
+    def _ratio(self, units: list[float], output: float) -> float:
+        return units[0] / (output * self.kernel[0] * self.kernel[1])
+
+    def _combine(self, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        return functional.avg_pool2d(x, self.kernel, self.stride)
+
+    def _accumulate(self, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        return functional.avg_pool2d(x, self.kernel, self.stride, divisor_override=1)
+
+
+class AddStage(ScaledStage):
     """A sum of two tensors of one shape."""
 
-    def real(self, *inputs: Tensor) -> Tensor:
+    def _combine(self, *inputs: Tensor) -> Tensor:
         first, second = inputs
-        return self.activate(first + second)
+        return first + second
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def _scaled(
+        self, inputs: tuple[Tensor, ...], units: list[float], output: float
+    ) -> tuple[Tensor, ...]:
+        ratios = [unit / output for unit in units]
+        multipliers, shift = shared_fixed_point(ratios, self.name)
+        return tuple(
+            x * (multiplier / 2**shift / ratio)
+            for x, multiplier, ratio in zip(inputs, multipliers, ratios, strict=True)
+        )
+
+    def _integers(self, inputs: list[Tensor], units: list[float], output: float) -> Tensor:
+        multipliers, shift = shared_fixed_point([unit / output for unit in units], self.name)
         first, second = inputs
-        tensors = self.tensors()
-        if tensors is not None:
-            # As the integers are scaled, so that only float sums are rounded otherwise.
-            ratios = [tensor.unit / tensors[2].unit for tensor in tensors[:2]]
-            multipliers, shift = shared_fixed_point(ratios, self.name)
-            first, second = (
-                x * (multiplier / 2**shift / ratio)
-                for x, multiplier, ratio in zip(inputs, multipliers, ratios, strict=True)
-            )
-        y = self.activate(first + second)
-        return y if self.quantizer is None else cast(Tensor, self.quantizer(y))
+        total: Tensor = multipliers[0] * first + multipliers[1] * second
+        return total / 2**shift
 
 
-class MatMulStage(JoinStage):
+class MatMulStage(_ProductStage):
     """A product of two tensors' last two axes."""
 
-    def real(self, *inputs: Tensor) -> Tensor:
-        return self.activate(torch.matmul(*inputs))
+    def _combine(self, *inputs: Tensor) -> Tensor:
+        return torch.matmul(*inputs)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        y = torch.matmul(*inputs)
-        tensors = self.tensors()
-        if tensors is not None:
-            first, second, output = (tensor.unit for tensor in tensors)
-            y = y * _snapped(first * second / output, self.name)
-        y = self.activate(y)
-        return y if self.quantizer is None else cast(Tensor, self.quantizer(y))
+    def _accumulate(self, *inputs: Tensor) -> Tensor:
+        return torch.matmul(*inputs)
 
 
 class ConstantStage(Stage):
@@ -290,11 +334,3 @@ def _run(calls: tuple[Call, ...], x: Tensor) -> Tensor:
     for call in calls:
         x = call(batch, x)
     return x
-
-
-def _snapped(ratio: float, name: str) -> float:
-    """Return by how much multiplier and shift miss a ratio."""
-    (multiplier,), (shift,) = fixed_point([ratio], name)
-    exact: float = float(np.ldexp(float(multiplier), -int(shift)))
-    # A ratio below the range of both has few bits of multiplier or none, and stays.
-    return exact / ratio if multiplier >> 15 else 1.0

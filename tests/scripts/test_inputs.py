@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from dybit.scripts.console import UserError
@@ -89,6 +90,40 @@ def test_images_in_another_format_are_refused(tmp_path: Path, content: bytes) ->
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"must be an \.npz file of plain arrays$"):
         load_images(path)
+
+
+def test_an_npy_file_is_the_images(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", X)
+    images = load_images(tmp_path / "data.npy", limit=2)
+    np.testing.assert_array_equal(images.x, X[:2])
+    assert images.y is None
+    (tmp_path / "data.npy").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"data\.npy: must be an \.npy file of a plain array$"):
+        load_images(tmp_path / "data.npy")
+
+
+def test_a_folder_of_images_is_cut_and_normalised(tmp_path: Path) -> None:
+    wide = np.zeros((16, 64, 3), np.uint8)
+    wide[:, 24:40] = (255, 0, 51)  # the middle, all that is left
+    (tmp_path / "b").mkdir()
+    Image.fromarray(wide).save(tmp_path / "b" / "wide.png")
+    Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "a.bmp")
+    (tmp_path / "c.txt").write_text("no image")
+    images = load_images(tmp_path, size=14)
+    assert images.x.shape == (2, 3, 14, 14)
+    assert images.y is None
+    np.testing.assert_allclose(images.x[0, :, 7, 7], [2.2489, 2.4286, 2.64], atol=1e-4)
+    red = (np.array([1, 0, 0.2]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(images.x[1, :, 7, 7], red, atol=1e-6)
+    assert len(load_images(tmp_path, limit=1, size=14).x) == 1
+
+
+def test_folders_without_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must hold images \(\.bmp, \.jpeg, "):
+        load_images(tmp_path)
+    (tmp_path / "x.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"x\.png: must be an image that Pillow reads$"):
+        load_images(tmp_path)
 
 
 MODULE = """
