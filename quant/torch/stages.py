@@ -235,7 +235,7 @@ class AddStage(ScaledStage):
         multipliers, shift = shared_fixed_point([unit / output for unit in units], self.name)
         first, second = inputs
         total: Tensor = multipliers[0] * first + multipliers[1] * second
-        return total / 2**shift
+        return total * float(np.ldexp(1.0, -shift))
 
 
 class MatMulStage(_ProductStage):
