@@ -86,7 +86,7 @@ def test_scales_leave_room_for_the_rest_of_the_tensor(name, bits):
         np.ones(10_000),
         np.zeros(10_000),
         np.repeat([0.0, 0.5, 1.0], 3000),
-        np.tile(np.arange(17) / 16, 300),
+        np.repeat(np.arange(17) / 16, np.arange(17, 0, -1) * 10),
         np.array([1.0, -2.0]),
         np.linspace(-1, 1, 150),
     ],
