@@ -43,12 +43,14 @@ class ESBDecoder(EdgeDecoder):
         fmt = self.spec.format(8)
         code, sign, kept = self.word[:7], self.word[7], self.keep[0]
         if is_uniform(fmt):
-            significand, exponent = Cat(Const(1, 1), code), Const(0, 0)
-        else:
-            fraction, field = code[: fmt.k], code[fmt.k :]
-            hidden = field.any()
-            significand, exponent = Cat(fraction, hidden), Mux(hidden, field - 1, 0)
-        return {"sign": sign, "significand": Mux(kept, significand, 0), "exponent": exponent}
+            return {"sign": sign, "significand": Mux(kept, Cat(Const(1, 1), code), 0)}
+        fraction, field = code[: fmt.k], code[fmt.k :]
+        hidden = field.any()
+        return {
+            "sign": sign,
+            "significand": Mux(kept, Cat(fraction, hidden), 0),
+            "exponent": Mux(hidden, field - 1, 0),
+        }
 
     def decode_narrow(self, m, bits, k):
         code = self.word.word_select(k, bits)

@@ -72,7 +72,9 @@ class Requantizer(wiring.Component):
             )
         self.accumulator_bits = accumulator_bits
         self.sum_bits = sum_bits
-        self.encoder = Encoder() if encoder is None else encoder
+        if encoder is None:
+            encoder = Encoder()
+        self.encoder = encoder
         super().__init__(
             {
                 "i": In(

@@ -18,7 +18,7 @@ def significant_bits(m, value):
     value : Value
     """
     # Halves of equal size on both sides of a middle bit, all the way down.
-    rest = Cat(value, C(0, (1 << bits_for(len(value))) - 1 - len(value)))
+    rest: Value = Cat(value, C(0, (1 << bits_for(len(value))) - 1 - len(value)))
     digits = []
     while len(rest) > 1:
         middle = len(rest) // 2

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from dybit.hw.matrix_engine import array_encoder
-from dybit.hw.operand import Signedness
+from dybit.hw.operand import activation_operand, weight_operand
 from dybit.hw.requantizer import Requantizer
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
 from tests.hw import (
     test_accumulator,
+    test_esb_decoder,
     test_mantissa_multiplier,
     test_matrix_engine,
     test_mp_decoder,
@@ -47,13 +48,10 @@ def player(request: pytest.FixtureRequest, debian_tool: Callable[[str], str]) ->
 
 
 def test_decoder(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
-    activations = tuple(sorted({mode.activation_bits for mode in array.modes}))
-    weights = tuple(sorted({mode.weight_bits for mode in array.modes}))
-    for widths, signedness, limit in (
-        (activations, Signedness(array.activations), array.activation_exponent_limit),
-        (weights, Signedness.SIGNED, array.weight_exponent_limit),
-    ):
-        test_mp_decoder.run((widths, signedness, limit), player, tmp_path, vectors)
+    weights = [weight_operand(array, byte) for byte in range(array.word_bytes)]
+    decoders = test_esb_decoder if array.family == "esb" else test_mp_decoder
+    for spec in dict.fromkeys([activation_operand(array), *weights]):
+        decoders.run(spec, player, tmp_path, vectors)
 
 
 def test_multiplier(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:

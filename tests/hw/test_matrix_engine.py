@@ -14,18 +14,19 @@ import pytest
 from dybit.hw.matrix_engine import MatrixEngine
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
-from dybit.quant.formats import DyBit
+from dybit.quant.formats import DyBit, NumberFormat, SignMagnitude
 from dybit.quant.precision import PrecisionMode
 from dybit.sim import engine as engine_driver
 from dybit.sim.engine import MatrixEngine as EngineDriver
 from dybit.sim.engine import Requantization
 from dybit.sim.player import player_ports
 from dybit.sim.verilated import CompiledModel, Stimulus
-from tests.hw.array_vectors import array_config, code_integers
+from tests.hw.array_vectors import array_config
 from tests.hw.players import play
-from tests.oracles import dybit_integers, nearest_code
+from tests.oracles import dybit_integers, esb_integers, nearest_code
 
 ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
+ESB: dict[str, Any] = {"family": "esb", "activations": "signed"}
 ARRAYS = {
     "1x1-depth1": array_config(1, 1, "W8A8 W4A4", max_reduction=200, accumulator_depth=1),
     "3x2-depth5": array_config(3, 2, "W4A4 W2A2", max_reduction=200, accumulator_depth=5),
@@ -40,6 +41,13 @@ ARRAYS = {
         activation_exponent_limit=2,
     ),
     "8x8-W8A8-W4A4": array_config(8, 8, "W8A8 W4A4", max_reduction=300, accumulator_depth=64),
+    "3x3-run-time": array_config(
+        3, 3, "W8A8 W4A8 W4A4 W2A2", max_reduction=200, run_time_limits=[2, 3], multiplier="lut"
+    ),
+    "2x3-esb": array_config(2, 3, "W8A8 W8A4 W4A8 W4A4", max_reduction=200, esb_k4=2, **ESB),
+    "3x2-esb": array_config(
+        3, 2, "W8A8 W4A4", max_reduction=200, esb_k4=0, esb_k8=3, multiplier="lut", **ESB
+    ),
 }
 
 pytestmark = pytest.mark.rtl
@@ -73,8 +81,22 @@ class Elsewhere(CompiledModel):
         return trace
 
 
-def integers(fmt: DyBit) -> npt.NDArray[np.int64]:
-    return np.array(code_integers(fmt.bits, fmt.signed, fmt.exponent_limit))
+def oracle(fmt: NumberFormat) -> dict[int, int]:
+    """Return the integer of every code, negative zero left out."""
+    if isinstance(fmt, DyBit):
+        return dict(dybit_integers(fmt.bits, fmt.signed, fmt.exponent_limit))
+    return dict(esb_integers(fmt.bits, fmt.to_dict()["k"]))
+
+
+def integers(fmt: NumberFormat) -> npt.NDArray[np.int64]:
+    table = oracle(fmt)
+    return np.array([table.get(code, 0) for code in range(1 << fmt.bits)])
+
+
+def output_format(array: ArrayConfig, bits: int, signed: bool, limit: int) -> SignMagnitude:
+    return (
+        array.activation_format(bits, True) if array.family == "esb" else DyBit(bits, signed, limit)
+    )
 
 
 def run_product(
@@ -97,12 +119,13 @@ def run_product(
     keep = rng.random(shape) < 0.9
     out_signed = bool(rng.choice(array.signednesses))
     out_bits = int(rng.choice(array.activation_widths))
-    out = DyBit(out_bits, out_signed, int(rng.integers(1, out_bits - out_signed + 1)))
+    limit = int(rng.integers(1, out_bits - out_signed + 1))
+    out = output_format(array, out_bits, out_signed, limit)
     expected = (integers(a_fmt)[a] * keep) @ integers(w_fmt)[w]
     # Parameters that bring most results into the format's range, and some out of it.
     spread = max(1, int(np.abs(expected).max()))
     multiplier = rng.integers(1, 1 << 16, outputs)
-    reach = spread * multiplier / max(1, max(dybit_integers(out_bits, out_signed, 8).values()))
+    reach = spread * multiplier / max(oracle(out).values())
     shift = np.clip(np.round(np.log2(reach)) + rng.integers(-1, 2), 0, 63).astype(np.int64)
     requantization = Requantization(
         out,
@@ -129,7 +152,8 @@ def run_largest(engine: EngineDriver, mode: PrecisionMode, signed: bool) -> int:
     w[:, 1::2] |= 1 << w_fmt.magnitude_bits
     sums = integers(a_fmt)[a] @ integers(w_fmt)[w]
     bound = (1 << min(array.accumulator_lane_bits(mode), 48) - 1) - 1
-    out = DyBit(array.activation_widths[-1])
+    widest = array.activation_widths[-1]
+    out = output_format(array, widest, True, widest - 1)
     shift = max(0, bound.bit_length() - 2 * out.magnitude_bits)
     bias = np.array([bound, -bound, -bound, bound]) - sums[0]
     bias[2:] = np.clip(bias[2:], -bound, bound)
@@ -148,9 +172,10 @@ def check_codes(
     largest = (1 << fmt.magnitude_bits) - 1
     if parameters.max_code is not None:
         largest = min(largest, parameters.max_code)
-    table = dybit_integers(fmt.bits, fmt.signed, fmt.exponent_limit)
     table = {
-        code: value for code, value in table.items() if code % (1 << fmt.magnitude_bits) <= largest
+        code: value
+        for code, value in oracle(fmt).items()
+        if code % (1 << fmt.magnitude_bits) <= largest
     }
     memo: dict[tuple[int, int, int], int] = {}
     for row, got in zip(sums.tolist(), codes.tolist(), strict=True):
@@ -181,7 +206,7 @@ def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]
     vectors("matrix engine, compiled", compared)
 
 
-@pytest.mark.parametrize("name", ["3x2-depth5", "8x8-W8A8-W4A4"])
+@pytest.mark.parametrize("name", ["3x2-depth5", "8x8-W8A8-W4A4", "2x3-esb", "3x2-esb"])
 def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     engine = driver(ARRAYS[name], "compiled", tmp_path)
     for mode in engine.array.modes:
@@ -189,7 +214,7 @@ def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], N
             vectors("matrix engine, largest sums", run_largest(engine, mode, signed))
 
 
-@pytest.mark.parametrize("name", ["1x1-depth1", "3x2-depth5"])
+@pytest.mark.parametrize("name", ["1x1-depth1", "3x2-depth5", "2x3-esb"])
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     engine = driver(ARRAYS[name], "amaranth", tmp_path)
     rng = np.random.default_rng(18)
@@ -197,7 +222,7 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("name", ["3x2-depth5", "2x3-all"])
+@pytest.mark.parametrize("name", ["3x2-depth5", "2x3-all", "2x3-esb"])
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
