@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dybit.quant.array_config import ArrayConfig
+from dybit.quant.format_choice import decoded_formats
 from dybit.quant.formats import ESB, DyBit, Integer, Minifloat, NumberFormat
 
 __all__ = ["FAMILIES", "ArrayFormats", "FamilyFormats", "FormatRule"]
@@ -24,9 +25,9 @@ class FormatRule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArrayFormats:
-    """What an array decodes: of DyBit one exponent limit at 4 bits and below, every one at 8.
+    """What an array decodes.
 
-    Widths the hardware lacks, which training may pass through, have all formats of the family.
+    Widths it lacks, which training may pass through, have every format of its family.
 
     Parameters
     ----------
@@ -36,23 +37,24 @@ class ArrayFormats:
     array: ArrayConfig
 
     def weights(self, bits: int, limit: int | None) -> Sequence[NumberFormat]:
-        """Return formats of the array's family, of DyBit the widest range first."""
-        if bits in self._fixed_widths:
-            return [self.array.weight_format(bits)]
-        return self._open(bits, True, limit)
+        """Return the formats of weights, widest range first."""
+        if bits not in {mode.weight_bits for mode in self.array.modes}:
+            return self._family.weights(bits, limit)
+        if limit is not None:
+            return [self.array.weight_format(bits, limit)]
+        return decoded_formats(self.array, "weight", bits)
 
     def activations(self, bits: int, signed: bool, limit: int | None) -> Sequence[NumberFormat]:
-        """Return formats of the array's family, of DyBit the widest range first."""
-        if bits in self._fixed_widths:
-            return [self.array.activation_format(bits, signed)]
-        return self._open(bits, signed, limit)
+        """Return the formats of activations, widest range first."""
+        if bits not in self.array.activation_widths:
+            return self._family.activations(bits, signed, limit)
+        if limit is not None:
+            return [self.array.activation_format(bits, signed, limit)]
+        return decoded_formats(self.array, "activation", bits, signed)
 
     @property
-    def _fixed_widths(self) -> tuple[int, ...]:
-        return {"dybit": (2, 4), "esb": (4, 8)}[self.array.family]
-
-    def _open(self, bits: int, signed: bool, limit: int | None) -> Sequence[NumberFormat]:
-        return _fractions(bits) if self.array.family == "esb" else _limits(bits, signed, limit)
+    def _family(self) -> FamilyFormats:
+        return FamilyFormats(self.array.family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class FamilyFormats:
     def _formats(self, bits: int, signed: bool) -> Sequence[NumberFormat]:
         match self.family:
             case "dybit":
-                return _limits(bits, signed, None)
+                return [DyBit(bits, signed, limit) for limit in range(bits - signed, 0, -1)]
             case "dybit-plain":
                 return [DyBit(bits, signed)]
             case "esb":
@@ -105,10 +107,3 @@ FAMILIES = ("dybit", "dybit-plain", "esb", "int", "minifloat")
 def _fractions(bits: int) -> list[ESB]:
     """Return ESB of every number of fraction bits: at most 4 are exponent, and at least 1."""
     return [ESB(bits, k) for k in range(max(0, bits - 5), bits - 1)]
-
-
-def _limits(bits: int, signed: bool, limit: int | None) -> list[NumberFormat]:
-    """Return the format of one exponent limit, or of each from the widest range down."""
-    most = bits - signed
-    limits = range(most, 0, -1) if limit is None else [min(limit, most)]
-    return [DyBit(bits, signed, each) for each in limits]

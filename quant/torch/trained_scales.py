@@ -10,9 +10,9 @@ from torch import nn
 from dybit.quant.formats import ESB, NumberFormat
 from dybit.quant.scale import esb_alpha
 from dybit.quant.tensor import NetworkError, QuantTensor
-from dybit.quant.torch.calibrate import snap
 from dybit.quant.torch.distribution_aligner import DistributionAligner, moments
 from dybit.quant.torch.fake_quantize import fake_quantize
+from dybit.quant.torch.fit import snap
 from dybit.quant.torch.layerwise import check_calibrated
 from dybit.quant.torch.learned_scale import LearnedScale
 from dybit.quant.torch.modules import PreparedModel

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from dybit.quant.config import QuantConfig
+from dybit.quant.format_choice import rate_sample
 from dybit.quant.formats import DyBit
 from dybit.quant.network import AvgPool2d, Conv2d, Linear, NetworkError, QuantNetwork
-from dybit.quant.scale import best_exponent_limit, optimal_scale, squared_error
+from dybit.quant.scale import optimal_scale, squared_error
 from dybit.quant.tensor import fixed_point
 from dybit.quant.torch import PreparedModel, agreement, calibrate, convert, prepare
 from dybit.sim.executor import Trace, run
@@ -164,9 +165,9 @@ def test_multiplier_and_shift_are_exact() -> None:
 def test_exponent_limits_follow_the_data_or_the_config() -> None:
     x = inputs(32)
     prepared, network = quantised(model(), config(8), x)
-    fmt, scale = best_exponent_limit(x.numpy(), 8, True)
-    assert network.input.format == fmt
-    assert network.input.scale == pytest.approx(scale, rel=1e-6)
+    best = rate_sample(x.numpy(), [DyBit(8, True, limit) for limit in range(7, 0, -1)]).best()
+    assert network.input.format == best.format
+    assert network.input.scale == pytest.approx(best.scale, rel=1e-6)
     head = network.compute_layers[-1]
     weights = prepared.compute_stages[-1].weight.detach().numpy()
     errors = {}
@@ -317,3 +318,33 @@ def test_refusals() -> None:
     ticks: list[int] = []
     calibrate(prepare(model(), config(8), x), x.split(1), lambda: ticks.append(1))
     assert len(ticks) == 4
+
+
+@pytest.mark.parametrize("scales", ["max", "percentile"])
+def test_scales_by_other_methods(scales: str) -> None:
+    net, x = model(), inputs(64)
+    prepared = calibrate(prepare(net, config(4), x[:1]), [x], scales=scales)
+    tensor, stage = prepared.image.tensor, prepared.compute_stages[1]
+    assert tensor is not None
+    largest = float(x.abs().max())
+    weights = stage.weight.detach().abs().flatten(1).double()
+    assert stage.weight_scale is not None
+    if scales == "max":
+        assert tensor.scale * tensor.format.max == pytest.approx(largest)
+        expected = weights.amax(1) / 4
+        torch.testing.assert_close(stage.weight_scale, expected, rtol=2**-15, atol=0)
+    else:
+        assert tensor.scale * tensor.format.max < largest
+    x = inputs(50, seed=2)
+    assert agreement(prepared, x, golden(convert(prepared), x)).codes > 0.9998
+
+
+def test_scales_that_are_powers_of_two() -> None:
+    net, x = model(), inputs(64)
+    prepared = calibrate(prepare(net, config(4), x[:1]), [x], power_of_two=True)
+    scales = [quantizer.tensor.scale for quantizer in prepared.quantizers]  # type: ignore[union-attr]
+    for stage in prepared.compute_stages:
+        assert stage.weight_scale is not None
+        scales += stage.weight_scale.tolist()
+    assert all(np.frexp(scale)[0] == 0.5 for scale in scales)
+    assert len(set(scales)) > 2
