@@ -140,6 +140,9 @@ class OperandConfig(ConfigTable):
         for family in _FAMILY_FIELDS.keys() - {self.family}:
             for field in _FAMILY_FIELDS[family]:
                 fields.pop(field, None)
+        fixed = ("weight_exponent_limit", "activation_exponent_limit")
+        for field in fixed if self.run_time_limits else ("run_time_limits",):
+            fields.pop(field, None)
         return fields
 
     @property
