@@ -46,6 +46,7 @@ class ArrayFormats:
 
     def activations(self, bits: int, signed: bool, limit: int | None) -> Sequence[NumberFormat]:
         """Return the formats of activations, widest range first."""
+        signed = signed or self.array.activations == "signed"
         if bits not in self.array.activation_widths:
             return self._family.activations(bits, signed, limit)
         if limit is not None:
