@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import LayerConfig
-from dybit.quant.format_choice import Rating, Ratings, rate_formats
+from dybit.quant.format_choice import Rating, rate_formats
 from dybit.quant.format_rules import FormatRule
 from dybit.quant.formats import NumberFormat
-from dybit.quant.scale_groups import Grouping
-from dybit.quant.scale_methods import ScaleMethod, fit_scale
+from dybit.quant.scale_methods import ScaleMethod, ScaleRule
 from dybit.quant.tail import with_tail
 from dybit.quant.tensor import NetworkError, QuantTensor, fixed_point
 from dybit.quant.torch.modules import ActivationQuantizer, ComputeStage
@@ -91,21 +90,8 @@ class Fit:
         axis: int | None = None,
     ) -> Rating:
         """Return the candidate of least squared error at its scales."""
-        if self.scales is ScaleMethod.MSE and not self.power_of_two:
-            return rate_formats(x, candidates, axis=axis, weights=weights).best()
-        array = x.astype(np.float64)
-        counted = np.ones(1) if weights is None else weights
-        grouping = Grouping(array.shape, axis)
-        ratings = {}
-        for fmt in candidates:
-            scale = fit_scale(
-                x, fmt, self.scales, axis=axis, power_of_two=self.power_of_two, weights=weights
-            )
-            spread = grouping.spread(scale)
-            rounded = fmt.decode(fmt.encode(array / spread)) * spread
-            error = float((np.square(array - rounded) * counted).sum())
-            ratings[fmt] = Rating(fmt, scale, error)
-        return Ratings(ratings, float((np.square(array) * counted).sum())).best()
+        rule = ScaleRule(self.scales, power_of_two=self.power_of_two)
+        return rate_formats(x, candidates, axis=axis, weights=weights, rule=rule).best()
 
 
 def snap(stage: ComputeStage) -> None:
