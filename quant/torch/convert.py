@@ -56,12 +56,14 @@ def convert(prepared: PreparedModel, name: str | None = None) -> QuantNetwork:
     Raises
     ------
     NetworkError
-        If the model is not calibrated, a scale does not fit multiplier and shift, or a layer that
-        stays float has no form outside torch.
+        If the model is not calibrated, or in formats that the config's array does not decode, a
+        scale does not fit multiplier and shift, or a layer that stays float has no form outside
+        torch.
     ConfigError
         If a layer could overflow its accumulator.
     """
     check_calibrated(prepared)
+    _check_decoded(prepared)
     converter = _Converter(prepared)
     for stage in cast("list[Stage]", list(prepared.stages)):
         converter.add(stage)
@@ -73,6 +75,25 @@ def convert(prepared: PreparedModel, name: str | None = None) -> QuantNetwork:
         (*shape[1:], shape[0]) if len(shape) == 3 else shape,
         tuple(converter.layers),
     )
+
+
+def _check_decoded(prepared: PreparedModel) -> None:
+    """Refuse operands of formats that the array was not built for."""
+    array = prepared.config.array
+    widths = {bits for mode in array.modes for bits in (mode.weight_bits, mode.activation_bits)}
+    for stage in prepared.compute_stages:
+        weights, tensor = stage.weight_format, stage.source.tensor
+        assert weights is not None
+        assert tensor is not None
+        for operand, fmt, decoded in (
+            ("weights", weights, array.decoded_weight_format),
+            ("activations", tensor.format, array.decoded_activation_format),
+        ):
+            if fmt.bits not in widths or decoded(fmt) != fmt:
+                raise NetworkError(
+                    f"{stage.name}: {operand} must be of a format that the array decodes, not "
+                    f"{fmt}; calibrate without formats of your own, or build the array for it"
+                )
 
 
 class _Converter:

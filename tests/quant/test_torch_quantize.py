@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dybit.quant.config import QuantConfig
 from dybit.quant.format_choice import rate_sample
+from dybit.quant.format_rules import FamilyFormats
 from dybit.quant.formats import DyBit
 from dybit.quant.network import AvgPool2d, Conv2d, Linear, NetworkError, QuantNetwork
 from dybit.quant.scale import optimal_scale, squared_error
@@ -348,3 +349,15 @@ def test_scales_that_are_powers_of_two() -> None:
         scales += stage.weight_scale.tolist()
     assert all(np.frexp(scale)[0] == 0.5 for scale in scales)
     assert len(set(scales)) > 2
+
+
+@pytest.mark.parametrize("family", ["int", "esb", "minifloat", "dybit"])
+def test_formats_that_the_array_lacks_are_refused(family: str) -> None:
+    x = inputs(8)
+    prepared = calibrate(prepare(model(), config(4), x), [x], formats=FamilyFormats(family))
+    message = r"^0: weights must be of a format that the array decodes, not \w+; calibrate without"
+    with pytest.raises(NetworkError, match=message):
+        convert(prepared)
+    prepared = calibrate(prepare(model(), config(4), x), [x], least_bits=6)
+    with pytest.raises(NetworkError, match=r"^0: weights must be of .* not dybit6r?\d?; calibrate"):
+        convert(prepared)
