@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dybit.quant.formats import DyBit
+from dybit.quant.formats import DyBit, NormalFloat
 
 SEED = 0
 ELEMENTS = 1 << 22
@@ -17,11 +17,10 @@ UNIT = "million elements/s"
 
 
 def run() -> list[dict[str, Any]]:
-    """Return encode and decode rates of 4- and 8-bit DyBit, each beside its rival and a copy."""
+    """Return encode and decode rates of DyBit and of a codebook, beside their rival and a copy."""
     results: list[dict[str, Any]] = []
     normal = np.random.default_rng(SEED).standard_normal(ELEMENTS)
-    for bits in (4, 8):
-        fmt = DyBit(bits)
+    for fmt in (DyBit(4), DyBit(8), NormalFloat(4)):
         # The usual way: search the midpoints between neighbouring values, look the code up.
         midpoints = (fmt.values[1:] + fmt.values[:-1]) / 2
         for dtype in (np.float32, np.float64):
@@ -35,7 +34,7 @@ def run() -> list[dict[str, Any]]:
             name = f"encode {fmt} {x.dtype}"
             results += _entries(name, ours, {"np.searchsorted": search, "copy": copy})
         codes = fmt.encode(normal)
-        table = fmt.decode(np.arange(1 << bits))
+        table = fmt.decode(np.arange(1 << fmt.bits))
         ours, indexing, copy = _rates(
             lambda codes=codes, fmt=fmt: fmt.decode(codes),
             lambda codes=codes, table=table: table[codes],
