@@ -48,9 +48,16 @@ class ProductTable(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        with m.Switch(Cat(self.a, self.b)):
+        a, a_integers, product = self.a, self.a_integers, self.product
+        half = len(a_integers) // 2
+        if half > 1 and not any(a_integers[:half]):
+            # Where the top bit of a code only tells 0 from the rest, it is no part of the table.
+            a, a_integers = self.a[:-1], a_integers[half:]
+            product = Signal.like(self.product, name="full_product")
+            m.d.comb += self.product.eq(product & self.a[-1].replicate(len(product)))
+        with m.Switch(Cat(a, self.b)):
             for b, b_integer in enumerate(self.b_integers):
-                for a, a_integer in enumerate(self.a_integers):
-                    with m.Case(b * len(self.a_integers) + a):
-                        m.d.comb += self.product.eq(a_integer * b_integer)
+                for code, a_integer in enumerate(a_integers):
+                    with m.Case(b * len(a_integers) + code):
+                        m.d.comb += product.eq(a_integer * b_integer)
         return m
