@@ -66,7 +66,7 @@ class Variant:
         return ", ".join(filter(None, (f"{self.rows}x{self.columns} {modes}", self.name, dsp)))
 
 
-ESB = {"family": "esb", "esb_k4": 1}
+ESB = {"family": "esb", "activations": "signed"}
 SIZES = ((8, 8), (16, 16), (32, 32))
 ON_ZCU102 = Variant(48, 32, {"modes": ("W8A8", "W4A4")}, dsp=True)
 SIGNED_ON_ZCU102 = Variant(
@@ -77,7 +77,10 @@ VARIANTS = (
     *(Variant(*size, {"modes": ("W4A4", "W2A2")}) for size in SIZES),
     *(Variant(*size, {"modes": ("W8A8", "W4A4"), "multiplier": "lut"}) for size in SIZES),
     Variant(16, 16, {"modes": ("W4A4",), "activations": "signed"}, name="signed"),
-    Variant(16, 16, {"modes": ("W4A4",), "activations": "signed", **ESB}, name="ESB(4,1)"),
+    *(
+        Variant(16, 16, {"modes": ("W4A4",), "esb_k4": k} | ESB, name=f"ESB(4,{k})")
+        for k in (0, 1, 2)
+    ),
     *(Variant(*size, {"modes": ("W8A8", "W4A4")}, dsp=True) for size in SIZES),
     ON_ZCU102,
     SIGNED_ON_ZCU102,
