@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from amaranth.utils import bits_for
-
 from dybit.hw.esb import esb_magnitude_integer, integer_bits, is_uniform
 from dybit.hw.operand_layout import OperandLayout
 from dybit.quant.formats import ESB
@@ -54,10 +52,9 @@ class ESBOperand(OperandLayout):
         return integer_bits(fmt) if is_uniform(fmt) else fmt.k + 1
 
     @property
-    def exponent_bits(self):
-        # Exponents go up to 2^e - 2.
+    def max_exponent(self):
         fmt = self.format(8)
-        return 0 if is_uniform(fmt) else bits_for((1 << 7 - fmt.k) - 2)
+        return 0 if is_uniform(fmt) else (1 << 7 - fmt.k) - 2
 
     @property
     def integer_bits(self):

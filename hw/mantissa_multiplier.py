@@ -178,13 +178,7 @@ class MantissaMultiplier(wiring.Component):
         largest = self._largest_product(mode)
         # So few codes have room for their signs in the table.
         with_signs = len(activation.as_value()) + len(weight.as_value()) <= 5
-        if self.array.run_time_limits and a_bits == w_bits == 4:
-            table = FloatingProduct(spec.odd_bits, w_spec.odd_bits, largest)
-        else:
-            tables = [spec.lane_integers(a_bits), w_spec.lane_integers(w_bits)]
-            if with_signs:
-                tables = [[s * x for x in table for s in (1, -1)] for table in tables]
-            table = ProductTable(*tables)
+        table = self._table(spec, w_spec, mode, with_signs)
         m.submodules[f"table_{mode.name.lower()}_{k}_{lane}"] = table
         m.d.comb += [
             table.a.eq(activation.as_value() if with_signs else activation.magnitude),
@@ -193,6 +187,17 @@ class MantissaMultiplier(wiring.Component):
         if with_signs:
             return _Term(table.product, None, -largest, largest)
         return _Term(table.product, activation.sign ^ weight.sign, 0, largest)
+
+    def _table(self, spec, w_spec, mode, with_signs):
+        """Return the product of two narrow lanes."""
+        a_bits, w_bits = mode.activation_bits, mode.weight_bits
+        if self.array.run_time_limits and a_bits == w_bits == 4:
+            largest = self._largest_product(mode)
+            return FloatingProduct(spec.odd_bits, w_spec.odd_bits, largest)
+        tables = [spec.lane_integers(a_bits), w_spec.lane_integers(w_bits)]
+        if with_signs:
+            tables = [[sign * x for x in table for sign in (1, -1)] for table in tables]
+        return ProductTable(*tables)
 
     def _wide_terms(self, m):
         """Return the products of wide modes, number k * lanes + l for lanes k and l."""
@@ -221,8 +226,15 @@ class MantissaMultiplier(wiring.Component):
             product = a["integer"] * w["integer"]
             reach = 1 << len(product) - 1
             return _Term(product, None, -reach, reach - 1)
+        # A narrow lane has no exponent.
+        operands = self._activations, self._weights[0]
         multiplier = FloatingMultiplier(
-            *(len(x[field]) for field in ("significand", "exponent") for x in (a, w)), largest
+            len(a["significand"]),
+            len(w["significand"]),
+            len(a["exponent"]),
+            len(w["exponent"]),
+            sum(spec.max_exponent for spec in operands if 8 in spec.widths),
+            largest,
         )
         m.submodules[f"multiplier_{number}"] = multiplier
         for port, lane in ((multiplier.a, a), (multiplier.b, w)):

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from amaranth import *
 from amaranth.lib import enum
-from amaranth.utils import bits_for
 
 from dybit.hw.esb_operand import ESBOperand
 from dybit.hw.floating_product import EXPONENT_BITS, floating_integers
@@ -132,8 +131,8 @@ class Operand(OperandLayout):
         return self.signedness.magnitude_bits(8)
 
     @property
-    def exponent_bits(self):
-        return bits_for(self.signedness.magnitude_bits(8))
+    def max_exponent(self):
+        return self.signedness.magnitude_bits(8)
 
     @property
     def integer_bits(self):

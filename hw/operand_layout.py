@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from amaranth import *
 from amaranth.lib import data
+from amaranth.utils import ceil_log2
 
 __all__ = ["OperandLayout"]
 
@@ -34,8 +35,13 @@ class OperandLayout(ABC):
 
     @property
     @abstractmethod
+    def max_exponent(self):
+        """Largest exponent of an 8-bit lane."""
+
+    @property
     def exponent_bits(self):
-        """Bits of the exponent of an 8-bit lane."""
+        """Bits of the exponent of an 8-bit lane; none where it is always 0."""
+        return ceil_log2(self.max_exponent + 1)
 
     @property
     @abstractmethod

@@ -23,6 +23,8 @@ class FloatingMultiplier(wiring.Component):
         Widths of the significands.
     a_exponent_bits, b_exponent_bits : int
         Widths of the exponents, 0 for integers.
+    max_exponent : int
+        Largest sum of the exponents.
     largest : int
         Largest product.
 
@@ -38,8 +40,8 @@ class FloatingMultiplier(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, a_bits, b_bits, a_exponent_bits, b_exponent_bits, largest):
-        self.b_bits = b_bits
+    def __init__(self, a_bits, b_bits, a_exponent_bits, b_exponent_bits, max_exponent, largest):
+        self.b_bits, self.max_exponent = b_bits, max_exponent
         a_layout = data.StructLayout(
             {"significand": a_bits, "tripled": a_bits + 2, "exponent": a_exponent_bits}
         )
@@ -58,7 +60,7 @@ class FloatingMultiplier(wiring.Component):
             pair = Signal.like(total, name=f"pair_{position}", reset_less=True)
             m.d.sync += pair.eq(total)
             pairs.append(pair << position)
-        exponent = Signal.like(self.a.exponent + self.b.exponent, reset_less=True)
+        exponent = Signal(range(max(1, self.max_exponent) + 1), reset_less=True)
         m.d.sync += exponent.eq(self.a.exponent + self.b.exponent)
 
         # Cycle 1: their sum.
@@ -68,12 +70,13 @@ class FloatingMultiplier(wiring.Component):
         shift = Signal.like(exponent, name="shift", reset_less=True)
         m.d.sync += [significand.eq(total), shift.eq(exponent)]
 
-        # Cycle 2: shift by up to 3, then by multiples of 4; a level of LUTs each.
-        near = Signal(bits + 3, name="near")
-        m.d.comb += [
-            near.eq(significand << shift[:2]),
-            self.product.eq(near << Cat(Const(0, 2), shift[2:])),
-        ]
+        # Cycle 2: shift, by two bits of the exponent in a level of LUTs.
+        shifted = significand
+        for bit in range(len(shift)):
+            width = min(len(self.product), len(shifted) + (1 << bit))
+            last, shifted = shifted, Signal(width, name=f"shifted_{bit}")
+            m.d.comb += shifted.eq(Mux(shift[bit], last << (1 << bit), last))
+        m.d.comb += self.product.eq(shifted)
         return m
 
     def _partial_product(self, m, position):

@@ -2,7 +2,7 @@
 
 The definition in ``docs/format.md`` read once more, slowly and without a trick, so that neither
 the codecs nor the hardware are tested against themselves. Below it, the integer arithmetic of
-layers one element at a time in Python's own integers, from ``docs/adr/0013-network-graph.md``.
+layers one element at a time in Python's own integers, from ``docs/adr/0012-network-graph.md``.
 """
 
 from __future__ import annotations

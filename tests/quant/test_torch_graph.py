@@ -206,7 +206,7 @@ def test_the_stages_compute_what_the_model_does(name: str) -> None:
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_network_agrees_with_the_model(name: str, bits: int) -> None:
-    """Each layer within the bound of ADR 0013 when both are given the same input."""
+    """Each layer within the bound of ADR 0012 when both are given the same input."""
     net, y = model(name), inputs(24, seed=3)
     prepared, network = quantised(net, config(bits))
     trace = golden(network, y)

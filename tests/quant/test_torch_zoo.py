@@ -68,7 +68,7 @@ LIMITS = {8: {"weight_max_exponent_bits": 2, "activation_max_exponent_bits": 2},
 """What calibration would choose, but for the time it takes."""
 
 DIFFERING, FARTHEST = 1e-3, 1
-"""Bound of a layer's difference when both models are given the same input: see ADR 0013."""
+"""Bound of a layer's difference when both models are given the same input: see ADR 0012."""
 
 
 @pytest.mark.parametrize("bits", [8, 4])
