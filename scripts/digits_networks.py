@@ -62,7 +62,7 @@ class _ResidualBlock(nn.Module):
 class MobileDigits(nn.Module):
     """Inverted residuals with depthwise convolutions and ReLU6, as MobileNetV2.
 
-    Sandler et al., arXiv 1801.04381, table 2, cut to images of 8 x 8: six blocks of expansion 4,
+    Sandler et al., arXiv 1801.04381, table 2, cut to images of 8 x 8: five blocks of expansion 3,
     the last layer of each without activation.
     """
 
@@ -70,7 +70,7 @@ class MobileDigits(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [_Normed(1, 16, 3)]
         channels = 16
-        for outputs, stride in ((16, 1), (24, 2), (24, 1), (24, 1), (32, 2), (32, 1)):
+        for outputs, stride in ((16, 1), (24, 2), (24, 1), (32, 2), (32, 1)):
             layers.append(_InvertedResidual(channels, outputs, stride))
             channels = outputs
         layers.append(_Normed(channels, 96, 1))
@@ -105,7 +105,7 @@ class _Normed(nn.Sequential):
 
 
 class _InvertedResidual(nn.Module):
-    EXPANSION = 4
+    EXPANSION = 3
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
