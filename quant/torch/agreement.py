@@ -119,10 +119,10 @@ def stage_agreement(
     """
     result: dict[str, StageAgreement] = {}
     values: dict[str, Tensor] = {}
-    tensor, dtype = _tensor(prepared, None), inputs.dtype
+    tensor = _tensor(prepared, None)
     values[INPUT] = inputs
     if tensor is not None:
-        values[INPUT] = _decode(tensor, _codes(prepared, trace, None), dtype)
+        values[INPUT] = _decode(tensor, _codes(prepared, trace, None), inputs)
     with torch.no_grad():
         for stage in cast("list[Stage]", list(prepared.stages)):
             made = stage(*(values[name] for name in stage.inputs))
@@ -134,7 +134,7 @@ def stage_agreement(
             mine = _encode(tensor, made, theirs.shape)
             distance = np.abs(_ranks(tensor, mine) - _ranks(tensor, theirs))
             result[stage.name] = StageAgreement(float(np.mean(distance > 0)), int(distance.max()))
-            values[stage.name] = _decode(tensor, theirs, dtype)
+            values[stage.name] = _decode(tensor, theirs, inputs)
     return result
 
 
@@ -169,9 +169,9 @@ def _encode(tensor: QuantTensor, values: Tensor, shape: tuple[int, ...]) -> NDAr
     return np.broadcast_to(codes, shape)  # a constant is one item of a batch
 
 
-def _decode(tensor: QuantTensor, codes: NDArray[np.uint8], dtype: torch.dtype) -> Tensor:
+def _decode(tensor: QuantTensor, codes: NDArray[np.uint8], like: Tensor) -> Tensor:
     return (
-        torch.from_numpy(np.ascontiguousarray(tensor.format.decode(codes))).to(dtype) * tensor.scale
+        torch.from_numpy(np.ascontiguousarray(tensor.format.decode(codes))).to(like) * tensor.scale
     )
 
 

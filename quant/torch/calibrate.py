@@ -20,6 +20,9 @@ __all__ = ["calibrate"]
 CORRECTED = 512
 """Inputs, the first ones, on which biases are corrected."""
 
+CORRECTED_ELEMENTS = 1 << 24
+"""Elements that these inputs have at most, as they run as one batch."""
+
 
 def calibrate(
     prepared: PreparedModel,
@@ -80,7 +83,8 @@ def calibrate(
                 made = prepared.image if stage is None else stage.quantizer
                 if made is not None and made.name in samplers:
                     samplers[made.name].add(y)
-            missing = CORRECTED - sum(map(len, kept))
+            most = max(1, min(CORRECTED, CORRECTED_ELEMENTS // max(1, x.shape[1:].numel())))
+            missing = most - sum(map(len, kept))
             if missing > 0:
                 kept.append(x[:missing])
             if progress is not None:

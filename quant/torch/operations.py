@@ -107,7 +107,9 @@ MOVES = frozenset(
 )
 """Kinds that only move elements about."""
 
-_NOTHING = frozenset(["identity", "contiguous", "clone", "detach", "alias", "lift_fresh_copy"])
+_NOTHING = frozenset(
+    ["identity", "contiguous", "clone", "detach", "alias", "lift_fresh_copy", "float"]
+)
 
 
 @dataclass(frozen=True, slots=True)
