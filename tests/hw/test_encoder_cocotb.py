@@ -20,7 +20,6 @@ BUILDS = {
     "2": [output for output in FORMATS if output.bits == 2],
     "esb_k0_k3": [Output(4, True, 0, k=0), Output(8, True, 0, k=3)],
     "esb_k2_k4": [Output(4, True, 0, k=2), Output(8, True, 0, k=4)],
-    "esb_k1": [Output(4, True, 0, k=1)],
 }
 
 

@@ -99,7 +99,7 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("name", ["4k2", "both-linear", "both-floating"])
+@pytest.mark.parametrize("name", ["both-linear", "both-floating"])
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Networks of ESB on the generated array: every accumulator and code is the golden model's."""
+"""A network of ESB on the generated array: every accumulator and code is the golden model's."""
 
 from __future__ import annotations
 
@@ -15,13 +15,9 @@ from tests.networks import esb_network
 pytestmark = pytest.mark.rtl
 
 
-@pytest.mark.parametrize(
-    ("k4", "k8", "multiplier"), [(0, 3, "lut"), (1, 4, "dsp"), (2, 5, "lut"), (2, 6, "dsp")]
-)
-def test_agrees_with_the_golden_model(
-    k4: int, k8: int, multiplier: str, tmp_path: Path, vectors: Callable[[str, int], None]
-) -> None:
-    network = esb_network(k4, k8, rows=3, columns=2, multiplier=multiplier)
+def test_agrees_with_the_golden_model(tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    # Grids without a zero, in 4 and in 8 bits: the convolution has padding.
+    network = esb_network(2, 6, rows=3, columns=2, multiplier="lut")
     images = np.random.default_rng(6).normal(0, 2, (4, *network.input_shape)).astype(np.float32)
     emit_array(network.config.array, tmp_path)
     simulation = simulate_network(network, tmp_path, images)

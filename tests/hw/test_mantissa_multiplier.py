@@ -58,8 +58,8 @@ ARRAYS = {
     **esb_arrays(2, 1),
 }
 
-SIMULATED = ["esb-k0", "esb-k1", "esb-k2"]
-"""Arrays whose every pair is compiled as part of another's."""
+SIMULATED = ["esb-k0", "esb-k1", "esb-k2", "esb-k2-k5-dsp"]
+"""Arrays that are compiled as parts of others, or whose like is."""
 
 pytestmark = pytest.mark.rtl
 

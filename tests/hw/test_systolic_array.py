@@ -26,8 +26,8 @@ ARRAYS = {
     "12x9-W4A4": array_config(12, 9, "W4A4", "both"),
 }
 ESB_ARRAYS = esb_arrays(3, 2)
-SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2", *ESB_ARRAYS]
-COMPILED = [*ARRAYS, "esb-k1-k4-lut", "esb-k2-k5-dsp"]
+SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2", "esb-k0", "esb-k1", "esb-k2"]
+COMPILED = list(ARRAYS)
 COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4", "esb-k2-k6-lut"]
 ARRAYS |= ESB_ARRAYS
 
