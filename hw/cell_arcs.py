@@ -32,8 +32,11 @@ _DSP_STAGES = {
     "C": ("CREG", "PREG"),
     "D": ("DREG", "ADREG", "MREG", "PREG"),
     "CARRYIN": ("CARRYINREG", "PREG"),
+    **{f"{control}{one}": (f"{one}REG",) for control in ("CE", "RST") for one in "ABCDMP"},
+    **{f"CE{one}{stage}": (f"{one}REG",) for one in "AB" for stage in (1, 2)},
+    "CEAD": ("ADREG",),
 }
-"""Registers of a DSP48E2 between an operand and P; from any other pin there is PREG alone."""
+"""Registers of a DSP48E2 between a pin and P, or that a pin controls; from others PREG alone."""
 
 
 class Arcs:

@@ -140,9 +140,11 @@ def dsp(pin, **registers):
         (dsp("C", CREG=1), (0, 0, 0)),
         (dsp("A", MREG=1, USE_MULT="NONE"), (0, 0, 1)),
         (dsp("PCIN", AREG=2, MREG=1), (0, 0, 1)),
+        (dsp("CEB2", BREG=1), (0, 0, 0)),
+        (dsp("RSTM", AREG=1, BREG=1, MREG=1), (0, 0, 0)),
         (cell("DSP48E2", PCIN=1, P=2), (0, 0, 0)),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_dsp_blocks(block, expected):
     assert depth(REGISTERS, block, outputs=[2]) == [expected]
