@@ -151,7 +151,7 @@ def _dsp_arcs(arcs, cell, outputs):
 
     for pin in cell["connections"]:
         nets = _nets(cell, "input", pin)
-        if registered(_DSP_STAGES.get(pin, ("PREG",))):
+        if pin == "CLK" or registered(_DSP_STAGES.get(pin, ("PREG",))):
             arcs.end(nets)
         else:
             arcs.lead(nets, outputs, _DSP)

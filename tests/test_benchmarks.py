@@ -77,6 +77,6 @@ def test_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit_the_device_is_compared_with_nothing() -> None:
     total = dict.fromkeys(arrays.ZCU102, 0) | {"lut": 274_081}
     report = {"total": total, "modes": {"W4A4": {"macs_per_cycle": 6144}}}
-    *_, peak = arrays._on_zcu102(report)
+    *_, peak = arrays._on_zcu102(arrays.ON_ZCU102, report)
     assert peak["value"] == pytest.approx(3.6864)
     assert "rival" not in peak

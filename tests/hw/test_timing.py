@@ -142,9 +142,10 @@ def dsp(pin, **registers):
         (dsp("PCIN", AREG=2, MREG=1), (0, 0, 1)),
         (dsp("CEB2", BREG=1), (0, 0, 0)),
         (dsp("RSTM", AREG=1, BREG=1, MREG=1), (0, 0, 0)),
+        (dsp("CLK", AREG=1, BREG=1, MREG=1), (0, 0, 0)),
         (cell("DSP48E2", PCIN=1, P=2), (0, 0, 0)),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_dsp_blocks(block, expected):
     assert depth(REGISTERS, block, outputs=[2]) == [expected]
