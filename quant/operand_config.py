@@ -167,14 +167,14 @@ class OperandConfig(ConfigTable):
         return {"signed": (True,), "unsigned": (False,), "both": (True, False)}[self.activations]
 
     def weight_format(self, bits: int, limit: int | None = None) -> SignMagnitude:
-        """Return the format of weights of `bits`; 8-bit DyBit has any `limit`, 4-bit those built."""
+        """Return the format of weights: at 8 bits DyBit of any `limit`, at 4 of those built."""
         if self.family == "esb":
             return self._esb(bits)
         narrow = self._run_time_limit(limit) or self.weight_exponent_limit
         return _dybit(bits, True, {2: None, 4: narrow, 8: limit}[bits])
 
     def activation_format(self, bits: int, signed: bool, limit: int | None = None) -> SignMagnitude:
-        """Return the format of activations of `bits`; 8-bit DyBit has any `limit`, 4-bit those built.
+        """Return the format of activations: at 8 bits DyBit of any `limit`, at 4 of those built.
 
         ESB is signed, whatever `signed` says.
         """
