@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,11 +30,24 @@ if TYPE_CHECKING:
 
     from dybit.quant.torch import PreparedModel
 
-__all__ = ["quantize", "quantize_model"]
+__all__ = ["Rounding", "quantize", "quantize_model"]
 
 BATCH = 64
 BATCH_ELEMENTS = 1 << 21
 """Images run at a time: at most so many, and of no more elements unless one has."""
+
+
+ROUNDED = 512
+ROUNDED_ELEMENTS = 1 << 24
+"""Images that roundings of weights are chosen on, as one batch: at most so many, so large."""
+
+
+class Rounding(StrEnum):
+    """How weights become values of their formats."""
+
+    NEAREST = "nearest"
+    GPTQ = "gptq"
+    ADAPTIVE = "adaptive"
 
 
 def quantize(
@@ -66,6 +80,13 @@ def quantize(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Images to calibrate on, from the first.")
     ] = None,
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Bring channels to alike ranges first.")
+    ] = False,
+    rounding: Annotated[
+        Rounding,
+        typer.Option(help="Of weights: to the nearest value, or so that outputs change least."),
+    ] = Rounding.NEAREST,
 ) -> None:
     """Quantise a trained model to DyBit and save it, free of its framework.
 
@@ -93,7 +114,7 @@ def quantize(
         if weights is not None:
             load_weights(module, weights)
     images = load_images(calibration, limit, image_size)
-    prepared = _calibrate(module, loaded, images.x)
+    prepared = _calibrate(module, loaded, images.x, equalize, rounding)
     _print_kept(prepared)
     network = convert(prepared)
     network.save(output)
@@ -120,19 +141,45 @@ def quantize_model(
     return prepared, convert(prepared)
 
 
-def _calibrate(module: nn.Module, config: QuantConfig, x: NDArray[np.float32]) -> PreparedModel:
+def _calibrate(
+    module: nn.Module,
+    config: QuantConfig,
+    x: NDArray[np.float32],
+    equalized: bool = False,
+    rounding: Rounding = Rounding.NEAREST,
+) -> PreparedModel:
     # torch takes seconds to load: the other commands do without.
     import torch
 
     from dybit.quant.torch import calibrate, prepare
+    from dybit.quant.torch.equalize import equalize
 
     with console.status("tracing the model"):
         prepared = prepare(module, config, torch.from_numpy(x[:1]))
+    if equalized:
+        done = equalize(prepared)
+        console.print(f"equalised: {len(done.pairs)} layers of {len(prepared.compute_stages)}")
     batches = [torch.from_numpy(x[part]) for part in _batches(x)]
     with progress() as bar:
         task = bar.add_task("calibrating", total=len(batches))
         calibrate(prepared, batches, lambda: bar.advance(task))
+    _round(prepared, x, rounding)
     return prepared
+
+
+def _round(prepared: PreparedModel, x: NDArray[np.float32], rounding: Rounding) -> None:
+    import torch
+
+    from dybit.quant.torch.adaptive_rounding import round_adaptively
+    from dybit.quant.torch.gptq import gptq
+
+    if rounding is Rounding.NEAREST:
+        return
+    chosen = torch.from_numpy(x[: max(1, min(ROUNDED, ROUNDED_ELEMENTS // x[0].size))])
+    method = gptq if rounding is Rounding.GPTQ else round_adaptively
+    with progress() as bar:
+        task = bar.add_task("rounding weights", total=len(prepared.compute_stages))
+        method(prepared, chosen, progress=lambda: bar.advance(task))
 
 
 def _batches(x: NDArray[np.float32]) -> Iterator[slice]:

@@ -89,6 +89,20 @@ def test_saves_a_network_and_reports_on_it(files: Path) -> None:
         assert phrase in result.stdout
 
 
+@pytest.mark.parametrize("rounding", ["gptq", "adaptive"])
+def test_weights_rounded_otherwise(files: Path, rounding: str) -> None:
+    text = CONFIG.replace("weight_bits = 8", "weight_bits = 4")
+    Path("config.toml").write_text(text)
+    networks = []
+    for options in ([], ["--rounding", rounding, "--equalize"]):
+        result = quantize("build", *options)
+        assert result.exit_code == 0, result.output
+        networks.append(QuantNetwork.load("out"))
+    assert "equalised: 1 layers of 2" in result.stdout
+    first, second = (network.compute_layers[1].weights for network in networks)
+    assert not np.array_equal(first, second)
+
+
 def test_a_last_convolution_answers_by_channel(files: Path) -> None:
     result = quantize("convolution")
     assert result.exit_code == 0, result.output
