@@ -122,3 +122,39 @@ def test_a_dead_channel_keeps_its_size(seed: int) -> None:
     equalize(prepared)
     assert torch.equal(prepared(x), before)
     assert torch.equal(prepared.compute_stages[0].weight[5], net[0].weight[5])
+
+
+class Grouped(nn.Module):
+    """A depthwise convolution between others, and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(2, 8, 1)
+        self.each = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.pairs = nn.Conv2d(8, 4, 1, groups=2)
+        self.last = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pairs(self.each(self.wide(x).relu()).relu())
+        return (x + self.last(x)).flatten(1)
+
+
+def test_groups_and_sums() -> None:
+    torch.manual_seed(3)
+    net, x = Grouped(), inputs(9, 1)
+    with torch.no_grad():
+        size = torch.rand(8) * 10 - 5
+        net.wide.weight *= size.exp2()[:, None, None, None]
+        net.each.weight *= (torch.rand(8) * 6).exp2()[:, None, None, None]
+    prepared = prepare(net, CONFIG, x[:1])
+    before = prepared(x)
+    done = equalize(prepared)
+    assert done.pairs == [("wide", "each"), ("each", "pairs")]
+    assert done.left["pairs"] == "last and add read it"
+    assert done.left["last"] == "add reads it"
+    assert torch.equal(prepared(x), before)
+    wide, each, pairs = (stage.weight.detach() for stage in prepared.compute_stages[:3])
+    assert (wide.abs().amax((1, 2, 3)) / each.abs().amax((1, 2, 3))).log2().abs().max() <= 1
+    # Four channels of each group, read by two outputs.
+    read = pairs.abs().view(2, 2, 4).amax(1).flatten()
+    assert (each.abs().amax((1, 2, 3)) / read).log2().abs().max() <= 1

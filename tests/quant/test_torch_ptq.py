@@ -141,6 +141,45 @@ def test_operands_times_weights_are_the_sums() -> None:
     assert seen == ["0", "2", "6"]
 
 
+class Grouped(nn.Module):
+    """Two groups, then one for each channel, and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 8, 3, padding=1)
+        self.pairs = nn.Conv2d(8, 6, 3, stride=2, groups=2)
+        self.each = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+        self.head = nn.Linear(6 * 4 * 3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pairs(self.first(x).relu()).relu()
+        return self.head((x + self.each(x)).relu().flatten(1))
+
+
+def grouped(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return Grouped().eval()
+
+
+def test_groups_have_operands_and_hessians_of_their_own() -> None:
+    net, x = grouped(), inputs(70, 1)
+    prepared = prepare(net, config(), x[:1])
+    stages = {stage.name: stage for stage in prepared.compute_stages}
+    with torch.no_grad():
+        first = net.first(x).relu()
+        for name, source, groups in (("pairs", first, 2), ("each", net.pairs(first).relu(), 6)):
+            rows = operands(stages[name], source)
+            assert len(rows) == groups
+            weights = stages[name].weight.flatten(1).chunk(groups)
+            sums = torch.cat([part @ w.T for part, w in zip(rows, weights, strict=True)], dim=1)
+            want = getattr(net, name)(source).movedim(1, -1).reshape(len(sums), -1)
+            torch.testing.assert_close(sums + stages[name].bias, want, rtol=1e-4, atol=1e-5)
+            expected = rows.double().mT @ rows.double()
+            torch.testing.assert_close(
+                hessians(stages[name], source), expected, rtol=1e-5, atol=1e-3
+            )
+
+
 def values_are_on_the_grid(prepared: PreparedModel) -> bool:
     found = []
     for stage in prepared.compute_stages:
@@ -183,6 +222,16 @@ def test_errors_get_smaller(method: str, bits: int) -> None:
     decibels = 10 * np.log10(nearest / noise(prepared, net, other))
     print(f"seeds 0, 1, 2: {method} at {bits} bits: {decibels:.2f} dB less noise")
     assert decibels > 0.5
+    assert values_are_on_the_grid(prepared)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_groups_and_sums(method: str) -> None:
+    net, x, other = grouped(), inputs(256, 1), inputs(256, 2)
+    prepared = calibrated(net, x)
+    nearest = noise(prepared, net, other)
+    METHODS[method](prepared, x)
+    assert noise(prepared, net, other) < 0.95 * nearest
     assert values_are_on_the_grid(prepared)
 
 
