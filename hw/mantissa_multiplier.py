@@ -67,7 +67,6 @@ class MantissaMultiplier(wiring.Component):
         self.array = array
         self._activations = activation_operand(array)
         self._weights = [weight_operand(array, byte) for byte in range(array.word_bytes)]
-        self._wide_modes = [mode for mode in array.modes if not _is_narrow(mode)]
         members = {
             "mode": In(mode_shape(array)),
             "activation": In(self._activations.layout()),
@@ -291,7 +290,6 @@ def _is_narrow(mode):
 
 def _add(m, first, second):
     """Return the sum of two terms, with the sign of the first."""
-    low, high = second.low, second.high
     if first.sign is None:
         return _Term(
             first.value + second.value, None, first.low + second.low, first.high + second.high

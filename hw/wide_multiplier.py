@@ -11,9 +11,9 @@ class FloatingMultiplier(wiring.Component):
     """Multiplies as floating-point numbers are: significands, exponents added, the product aligned.
 
     Two bits of `b`'s significand at a time select 0, 1, 2 or 3 times `a`'s, of which the edge of
-    the array sends 1 and 3. A pair of these partial products is selected and added in one LUT a
-    bit; the pairs are added in the next cycle, and the sum is shifted in the one after, whose
-    register is the reader's.
+    the array sends 1 and 3. The second of a pair of these partial products is selected in the LUTs
+    that add it to the first; the pairs are added in the next cycle, and the sum is shifted in the
+    one after, whose register is the reader's.
 
     Latency: ``LATENCY`` cycles. Throughput: one product a cycle. Exact.
 
