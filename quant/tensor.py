@@ -99,7 +99,5 @@ def shared_fixed_point(ratios: Sequence[float], name: str) -> tuple[tuple[int, .
         As `fixed_point`.
     """
     _, (shift,) = fixed_point([max(ratios)], name)
-    # The largest ratio may round to one more than 16 bits hold, never the others.
-    largest = (1 << MULTIPLIER_BITS) - 1
     scaled = np.rint(np.ldexp(np.asarray(ratios, np.float64), int(shift)))
-    return tuple(np.minimum(scaled, largest).astype(int).tolist()), int(shift)
+    return tuple(scaled.astype(int).tolist()), int(shift)

@@ -322,8 +322,66 @@ def test_what_is_changed_in_place_is_read_changed() -> None:
     torch.manual_seed(0)
     net, x = Late(), inputs(2, seed=5)
     prepared = prepare(net, config(), x)
+    assert prepared.kept_float == ()  # ReLU is part of the layer, as nothing reads it without
     with torch.no_grad():
         torch.testing.assert_close(prepared(x), net(x))
+
+
+class Shared(nn.Module):
+    """Results that are read with and without what follows them."""
+
+    def __init__(self, follow: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.follow = nn.Conv2d(3, 4, 1), follow
+        self.other = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.other(self.follow(x) + x)
+
+
+@pytest.mark.parametrize("follow", [nn.ReLU(), nn.BatchNorm2d(4)])
+def test_a_result_that_others_read_is_left_as_it_is(follow: nn.Module) -> None:
+    torch.manual_seed(0)
+    net, x = Shared(follow).eval(), inputs(2, seed=5)
+    if isinstance(follow, nn.BatchNorm2d):
+        follow.running_mean.fill_(0.5)  # type: ignore[union-attr]
+    prepared = prepare(net, config(), x)
+    assert [kept.name for kept in prepared.kept_float] == ["follow"]
+    with torch.no_grad():
+        torch.testing.assert_close(prepared(x), net(x))
+
+
+class Rows(nn.Module):
+    """Joins images along their height and their width; real numbers and codes of one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.high, self.wide = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)  # which is nothing here
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu()
+        y = self.pool(self.high(torch.cat([x, x[:, :, :4]], dim=2)).relu())
+        z = self.pool(self.wide(torch.cat([x, x[..., 4:]], dim=3)).relu())
+        joined = torch.cat([self.pool(x).sigmoid(), self.pool(x)], dim=1)
+        return torch.cat([y.mean((2, 3)), z.mean((2, 3)), joined.mean((2, 3))], dim=1)
+
+
+def test_images_are_joined_and_pooled_as_codes_and_as_real_numbers() -> None:
+    torch.manual_seed(1)
+    net, y = Rows().eval(), inputs(8, seed=3)
+    prepared, network = quantised(net, config())
+    joined = {layer.name: layer.input for layer in network.layers if isinstance(layer, Concat)}
+    assert [joined[name] is None for name in ("cat", "cat_1", "cat_2", "cat_3")] == [
+        *(False, False, True, True)
+    ]
+    with torch.no_grad():
+        rounded, real = prepared(y).numpy(), net(y).numpy()
+    logits = golden(network, y).logits
+    assert np.abs(logits - rounded).max() < 1e-5
+    assert np.abs(logits - real).max() < 0.05 * np.abs(real).max()
 
 
 def test_layers_that_read_one_tensor_must_agree_on_it() -> None:
@@ -349,6 +407,23 @@ def test_layers_that_read_one_tensor_must_agree_on_it() -> None:
         prepare(Two(), config(8, {"second": {"activation_max_exponent_bits": 3}}), x)
     prepared = prepare(Two(), config(8, {"last": {"activation_bits": 4}}), x)
     assert len(prepared.quantizers) == 2  # the input's, and one for both that are joined
+
+
+def test_of_sums_that_read_a_tensor_the_widest_counts() -> None:
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Conv2d(3, 4, 1) for _ in range(3))
+            self.wide, self.narrow = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.a(x)
+            return self.wide(a + self.b(x)) - self.narrow(a + self.c(x))
+
+    conf = config(8, {"narrow": {"activation_bits": 4}})
+    prepared = prepare(Sums(), conf, inputs(1, seed=1))
+    bits = {q.name: q.settings.activation_bits for q in prepared.quantizers if q.settings}
+    assert bits == {"input": 8, "a": 8, "b": 8, "c": 4, "add": 8, "add_1": 4}
 
 
 def test_a_sum_may_state_the_width_of_what_it_adds() -> None:
@@ -393,3 +468,21 @@ def test_the_model_scales_sums_as_integers_do() -> None:
     codes = [fmt.encode(np.array([n * fmt.unit])) for n in operands]
     scale = layer.multipliers, layer.shift
     assert fmt.integers(add((codes[0], codes[1]), (fmt, fmt), *scale, fmt)) == 1
+
+
+def test_sums_are_exact_where_no_gradient_is_asked_for() -> None:
+    """Half of all sums lie midway between two values, at scales no float holds exactly."""
+    fmt = DyBit(8, True, 1)
+    tensors = [QuantTensor(fmt, scale) for scale in (0.1, 0.1, 0.2)]
+    stage = AddStage("sum")
+    quantizers = [ActivationQuantizer(name) for name in "abc"]
+    for quantizer, tensor in zip(quantizers, tensors, strict=True):
+        quantizer.tensor = tensor
+    stage.sources, stage.quantizer = (quantizers[0], quantizers[1]), quantizers[2]
+    pair = np.meshgrid(fmt.sorted_codes, fmt.sorted_codes)
+    layer = Add(name="sum", inputs=("a", "b"), operands=(tensors[0], tensors[1]), output=tensors[2])
+    want = add((pair[0], pair[1]), (fmt, fmt), layer.multipliers, layer.shift, fmt)
+    with torch.no_grad():
+        values = [torch.from_numpy(fmt.decode(codes)).float() * 0.1 for codes in pair]
+        found = stage(*values).numpy()
+    assert np.array_equal(fmt.encode(found / np.float32(0.2)), want)

@@ -270,6 +270,10 @@ KEPT: list[tuple[nn.Module, tuple[str, str, str]]] = [
         ("max_pool2d_with_indices", "max_pool2d_with_indices", "it has no integer form"),
     ),
     (
+        Called(lambda x: functional.max_pool2d(x, 2, return_indices=True)[0]),
+        ("getitem", "getitem", "it has no integer form"),
+    ),
+    (
         Called(lambda x: x @ torch.ones(2, 4, 8, 8)[:1]),
         ("matmul", "matmul", "one of its operands is a constant"),
     ),
