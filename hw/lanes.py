@@ -84,9 +84,12 @@ def add(a, b, carry):
 
 
 def extend_lanes(word, lanes, lane_bits, bits):
-    """Return `lanes` signed lanes of `lane_bits` each, sign-extended to fill a `bits`-bit word."""
-    extended = []
+    """Return `lanes` signed lanes of `lane_bits` each, sign-extended to fill a `bits`-bit word.
+
+    Where the word has less room for a lane, its number must fit what there is: the rest is cut.
+    """
+    extended, size = [], bits // lanes
     for lane in range(lanes):
         source = word[lane * lane_bits : (lane + 1) * lane_bits]
-        extended += [source, source[-1].replicate(bits // lanes - lane_bits)]
+        extended += [source[:size], source[-1].replicate(max(0, size - lane_bits))]
     return Cat(extended)

@@ -214,6 +214,15 @@ def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], N
             vectors("matrix engine, largest sums", run_largest(engine, mode, signed))
 
 
+def test_sums_shorter_than_a_column(tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
+    array = array_config(3, 2, "W8A8 W4A4 W2A2", max_reduction=1, accumulator_depth=5)
+    assert array.accumulator_bits < array.partial_sum_bits
+    engine = driver(array, "compiled", tmp_path)
+    for mode in array.modes:
+        for signed in array.signednesses:
+            vectors("matrix engine, short sums", run_largest(engine, mode, signed))
+
+
 @pytest.mark.parametrize("name", ["1x1-depth1", "3x2-depth5"])
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     engine = driver(ARRAYS[name], "amaranth", tmp_path)
