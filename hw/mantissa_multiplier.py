@@ -215,8 +215,12 @@ class MantissaMultiplier(wiring.Component):
             a = self.activation[f"w{a_bits}"][k]
             w = getattr(self, f"weight_{k}")[f"w{w_bits}"][lane]
             name = f"{mode.name.lower()}_{number}"
-            activations.append(self._wide_lane(m, f"{name}_a", a, a_bits, self._activations))
-            weights.append(self._wide_lane(m, f"{name}_w", w, w_bits, self._weights[k]))
+            a_largest = self.array.max_activation(a_bits)
+            w_largest = self.array.max_weight(w_bits)
+            lane = self._wide_lane(m, f"{name}_a", a, a_bits, self._activations, a_largest)
+            activations.append(lane)
+            lane = self._wide_lane(m, f"{name}_w", w, w_bits, self._weights[k], w_largest)
+            weights.append(lane)
         a = self._by_mode(m, f"wide_a_{number}", modes, activations)
         w = self._by_mode(m, f"wide_w_{number}", modes, weights)
         largest = max(self._largest_product(mode) for mode in modes)
@@ -245,12 +249,15 @@ class MantissaMultiplier(wiring.Component):
             sign = delayed
         return _Term(multiplier.product, sign, 0, largest)
 
-    def _wide_lane(self, m, name, lane, bits, spec):
-        """Return the fields of an 8-bit lane, or those that a narrow lane has in its place."""
+    def _wide_lane(self, m, name, lane, bits, spec, largest):
+        """Return the fields of an 8-bit lane, or those that a narrow lane has in its place.
+
+        `largest` is the largest integer in use: lane codes of larger ones do not occur.
+        """
         if bits == 8:
             return {field: getattr(lane, field) for field in lane.shape().members}
         table = spec.lane_integers(bits)
-        integer = Signal(range(max(table) + 1), name=f"{name}_integer")
+        integer = Signal(range(largest + 1), name=f"{name}_integer")
         with m.Switch(lane.magnitude):
             for code, value in enumerate(table):
                 with m.Case(code):
