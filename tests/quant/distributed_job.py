@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dybit.quant.format_rules import FamilyFormats
 from dybit.quant.torch.distributed import process_group
@@ -14,6 +15,18 @@ from tests.quant.training_model import calibrated, float_model, task
 
 # 65 examples: the last batch of each epoch is one, of which one rank gets nothing.
 EXAMPLES, EPOCHS, BATCH = 65, 2, 16
+
+
+def draws(folder: Path) -> None:
+    """Write the first number that augmentation draws on each rank."""
+
+    def note(x: Tensor) -> Tensor:
+        path = folder / f"draw-{torch.distributed.get_rank()}"
+        if not path.exists():
+            path.write_text(str(float(torch.rand(()))))
+        return x
+
+    fine_tune(calibrated(float_model()), task(EXAMPLES), TrainSettings(epochs=1), augment=note)
 
 
 def job(folder: Path, name: str) -> None:
@@ -39,3 +52,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with process_group():
         job(Path(sys.argv[1]), "ranks")
+        draws(Path(sys.argv[1]))

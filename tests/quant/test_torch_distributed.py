@@ -78,6 +78,11 @@ def test_one_rank_writes_the_checkpoint(results: Path) -> None:
     assert len(list(results.glob("ranks-*.pt"))) == 2
 
 
+def test_ranks_draw_apart(results: Path) -> None:
+    first, second = ((results / f"draw-{rank}").read_text() for rank in (0, 1))
+    assert float(first) != float(second)
+
+
 def test_outside_of_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with process_group() as place:

@@ -78,6 +78,19 @@ def test_gradients_on_other_grids_point_to_the_least_error(fmt: NumberFormat) ->
     assert np.mean(ours) < 0.6 * np.mean(lsq)
 
 
+@pytest.mark.parametrize("fmt", TAPERED, ids=str)
+def test_each_value_has_the_factor_of_its_binade(fmt: NumberFormat) -> None:
+    lowest, factors = slope_factors(fmt)
+    for scale in (0.3, 0.7, 1.0, 1.9):
+        for value in fmt.values[1:-1].tolist():
+            y = value * 1.001 + 1e-4
+            given = torch.tensor(scale, requires_grad=True)
+            learned_quantize(torch.tensor(y) * given.detach(), fmt, given).backward()
+            binade = lowest if value == 0 else math.floor(math.log2(abs(value)))
+            expected = factors[binade - lowest] * (value - y)
+            assert float(given.grad) == pytest.approx(expected, rel=1e-2, abs=1e-6)
+
+
 def test_factors_are_those_of_the_step() -> None:
     """1 where the step is the same, about 0 where it grows as the magnitude does."""
     for fmt in UNIFORM:

@@ -181,6 +181,40 @@ def test_seeds_decide() -> None:
     assert found[0] == found[1] != found[2]
 
 
+def test_each_epoch_has_an_order_of_its_own_with_every_example_once() -> None:
+    shown: list[Tensor] = []
+
+    def note(x: Tensor) -> Tensor:
+        shown.append(x[:, 0, 0, 0].clone())
+        return x
+
+    fine_tune(calibrated(float_model()), EXAMPLES, TrainSettings(epochs=2, batch=32), augment=note)
+    assert [len(batch) for batch in shown] == [32, 32, 32, 4] * 2
+    first, second = torch.cat(shown[:4]), torch.cat(shown[4:])
+    assert not torch.equal(first, second)
+    everything = EXAMPLES.tensors[0][:, 0, 0, 0].sort().values
+    assert torch.equal(first.sort().values, everything)
+    assert torch.equal(second.sort().values, everything)
+
+
+def test_biases_are_rounded_at_the_scales_of_the_step() -> None:
+    prepared = calibrated(float_model())
+    seen: set[float] = set()
+
+    def watch() -> None:
+        tensor, rounding = prepared.image.tensor, prepared.image.rounding
+        assert tensor is not None
+        assert tensor.scale == float(rounding.scale.detach())  # type: ignore[attr-defined]
+        stage = prepared.compute_stages[0]
+        assert stage.weight_scale is not None
+        scales = stage.rounding.scale.detach().flatten().double()  # type: ignore[attr-defined]
+        assert torch.equal(stage.weight_scale, scales)
+        seen.add(tensor.scale)
+
+    fine_tune(prepared, EXAMPLES, TrainSettings(epochs=1, batch=32), progress=watch)
+    assert len(seen) == 4
+
+
 def started(path: Path, **options: Any) -> None:
     settings = TrainSettings(**{**ALL, **options})
     fine_tune(calibrated(float_model()), EXAMPLES, settings, checkpoint=path)
