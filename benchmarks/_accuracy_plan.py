@@ -86,9 +86,9 @@ class Plan:
     rounding_steps: int
 
     def units(self) -> Iterator[Unit]:
-        """Yield the float networks to train."""
-        for network in self.networks:
-            for seed in self.seeds:
+        """Yield the float networks to train, seed after seed, slow networks first."""
+        for seed in self.seeds:
+            for network in self.networks:
                 yield from (Unit(network, fold, seed) for fold in range(self.folds))
 
     def cache(self, parent: Path) -> Path:
@@ -101,12 +101,13 @@ class Plan:
         return asdict(self)
 
 
-FAMILIES = ("dybit", "dybit-plain", "esb", "int", "minifloat")
+FAMILIES = ("dybit", "esb", "int", "minifloat")
 SETTINGS = ((8, 8, False), (4, 4, False), (4, 4, True), (2, 4, True), (2, 2, True))
 _BREVITAS = ("brevitas-int", "brevitas-e2m1") if find_spec("brevitas") else ()
 
 METHODS = (
     *(Method(*setting, family) for setting in SETTINGS for family in FAMILIES),
+    *(Method(*setting, "dybit-plain") for setting in SETTINGS[:3]),
     Method(4, 4, True, "esb-aligned"),
     *(Method(4, 4, trained, family) for trained in (False, True) for family in _BREVITAS),
 )

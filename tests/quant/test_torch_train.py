@@ -212,7 +212,7 @@ def test_biases_are_rounded_at_the_scales_of_the_step() -> None:
         seen.add(tensor.scale)
 
     fine_tune(prepared, EXAMPLES, TrainSettings(epochs=1, batch=32), progress=watch)
-    assert len(seen) == 4
+    assert len(seen) == 3  # the rate of the last step is zero
 
 
 def started(path: Path, **options: Any) -> None:
