@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dybit.quant.code_layers import Passing
+from dybit.quant.float_layers import OPERATIONS
 from dybit.quant.formats import format_from_dict
 from dybit.quant.layers import (
     INPUT,
@@ -22,7 +23,15 @@ from dybit.quant.layers import (
     QuantTensor,
 )
 
-__all__ = ["VERSION", "check_version", "layer_arrays", "layer_table", "parse", "tensor_table"]
+__all__ = [
+    "VERSION",
+    "array_names",
+    "check_version",
+    "layer_arrays",
+    "layer_table",
+    "parse",
+    "tensor_table",
+]
 
 VERSION = 2
 """Version of the file format."""
@@ -48,6 +57,13 @@ def layer_arrays(layer: Layer) -> dict[str, NDArray[Any]]:
     if isinstance(layer, ComputeLayer):
         return {name: getattr(layer, name) for name in _ARRAYS}
     return dict(layer.arrays) if isinstance(layer, Float) else {}
+
+
+def array_names(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the arrays that belong to a layer's table."""
+    if table["kind"] == "float":
+        return OPERATIONS[table["operation"]].arrays
+    return _ARRAYS if "weight_format" in table else ()
 
 
 def check_version(structure: Mapping[str, Any], path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from dybit.scripts.console import TYPER, ends_on_mistakes
+from dybit.scripts.interchange import export, import_
 from dybit.scripts.quantize import quantize
 from dybit.scripts.simulate import simulate
 from dybit.scripts.train import train
@@ -15,8 +16,9 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-for command in (quantize, train, verilog, simulate):
+for command in (quantize, train, verilog, simulate, export):
     app.command()(ends_on_mistakes(command))
+app.command("import")(ends_on_mistakes(import_))
 
 
 def main() -> None:

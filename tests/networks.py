@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dybit.quant.config import QuantConfig
@@ -31,7 +33,7 @@ CONFIG = {
     "layers": {"second": {"weight_bits": 8, "activation_bits": 8}},
 }
 
-GRAPH_CONFIG = {
+GRAPH_CONFIG: dict[str, Any] = {
     "name": "graph",
     "array": {"rows": 4, "columns": 4, "max_reduction": 64, "accumulator_depth": 32},
     "default": {"weight_bits": 8, "activation_bits": 8},
@@ -133,22 +135,33 @@ def _chain(
     )
 
 
-def graph_network(seed: int = 1) -> QuantNetwork:
-    """Return a network that is no chain: groups, sums, joins, products of activations, floats."""
+def graph_network(seed: int = 1, uniform: bool = False) -> QuantNetwork:
+    """Return a network that is no chain: groups, sums, joins, products of activations, floats.
+
+    Parameters
+    ----------
+    seed : int
+    uniform : bool
+        An exponent limit of 1 in all formats.
+    """
     rng = np.random.default_rng(seed)
-    image = QuantTensor(DyBit(8, True, 2), 0.11)
-    narrow = QuantTensor(DyBit(4, False), 0.17)
-    wide = QuantTensor(DyBit(8, False, 3), 0.09)
-    joined = QuantTensor(DyBit(8, True, 5), 0.03)
+    limits = dict.fromkeys((1, 2, 3, 4, 5), 1) if uniform else {n: n for n in (1, 2, 3, 4, 5)}
+    image = QuantTensor(DyBit(8, True, limits[2]), 0.11)
+    narrow = QuantTensor(DyBit(4, False, limits[4]), 0.17)
+    wide = QuantTensor(DyBit(8, False, limits[3]), 0.09)
+    joined = QuantTensor(DyBit(8, True, limits[5]), 0.03)
     one = {"stride": (1, 1), "padding": (1, 1)}
-    eight, four = DyBit(8, True, 3), DyBit(4)
+    eight, four = DyBit(8, True, limits[3]), DyBit(4, True, limits[3])
+    array = GRAPH_CONFIG["array"] | (
+        {"weight_exponent_limit": 1, "activation_exponent_limit": 1} if uniform else {}
+    )
     pixels = {"shape": (4, 6), "start": 0, "sizes": (4, 6), "strides": (6, 1)}
     turned = {"shape": (6, 4), "start": 0, "sizes": (6, 4), "strides": (1, 6)}
     last = {"shape": (12,), "start": 23, "sizes": (2, 6), "strides": (-12, -1)}
     scale = np.linspace(-1, 1, 6)
     return QuantNetwork(
         "graph",
-        QuantConfig.from_dict(GRAPH_CONFIG),
+        QuantConfig.from_dict(GRAPH_CONFIG | {"array": array}),
         image,
         (4, 4, 4),
         (
