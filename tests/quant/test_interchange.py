@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,27 @@ from onnx.reference.op_run import OpRun
 from dybit.quant.float_layers import OPERATIONS
 from dybit.quant.interchange import export_onnx, import_onnx
 from dybit.quant.interchange.floats import FLOATS
-from dybit.quant.layers import Float
+from dybit.quant.layers import Add, Float
 from dybit.quant.network import NetworkError, QuantNetwork
 from dybit.sim.executor import run
 from tests.networks import graph_network, random_network
 from tests.sim.test_float_operations import CASES, X
 
+
+def capped() -> QuantNetwork:
+    """A graph whose sum stops at a largest code."""
+    network = graph_network()
+    layers = [
+        dataclasses.replace(layer, max_code=70) if isinstance(layer, Add) else layer
+        for layer in network.layers
+    ]
+    return dataclasses.replace(network, layers=tuple(layers))
+
+
 NETWORKS = {
     "chain": random_network(),
     "graph": graph_network(),
+    "capped": capped(),
     "uniform": graph_network(uniform=True),
 }
 
