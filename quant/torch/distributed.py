@@ -20,6 +20,8 @@ def process_group() -> Iterator[tuple[int, int]]:
     distributed.init_process_group("gloo")
     try:
         yield world()
+        # A rank that left early would close connections that others still use.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
