@@ -2,7 +2,7 @@
 
 Five-fold cross-validation over all 1,797 images with three seeds: 45 float networks, each
 quantised by every method of the plan. Results are kept in ``build/accuracy``, one file each, so an
-interrupted run goes on where it stopped; all of it takes about an hour on four idle cores. Writes
+interrupted run goes on where it stopped; all of it is an estimated two hours of one core. Writes
 ``accuracy.md`` and ``accuracy.svg`` beside the entries. Brevitas is left out where it is not
 installed (``make rivals`` brings it).
 """
