@@ -7,5 +7,5 @@ qat: $(STAMP) ## train a digits CNN in 2 bits: accuracy in float, calibrated and
 	  --test build/example/test.npz --config configs/digits-w2a2.toml --epochs 20 \
 	  --output build/qat
 
-accuracy: $(STAMP) ## every format on three digits networks, cross-validated; about an hour
+accuracy: $(STAMP) ## every format on three digits networks, cross-validated; hours of one core
 	$(RUN) -m dybit.scripts.bench --only accuracy
