@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.encoder import encoder_input
 from dybit.hw.esb import integer_bits, is_uniform
 from dybit.hw.output_format import CODE_BITS
-from dybit.hw.pipeline import carry, stage_register
+from dybit.hw.pipeline import carry, handshake, stage_register
 from dybit.hw.significant_bits import significant_bits
 from dybit.hw.sticky_shift import shift_right
 from dybit.hw.width import Width
@@ -83,17 +83,10 @@ class ESBEncoder(wiring.Component):
         # One bit more than a code has, for what is beyond all of them.
         shifted = stage_register(common | {"code": code_bits + 1, "next_bit": 1, "more": 1})
         code = Signal(CODE_BITS, reset_less=True)
-        valid = Signal(self.LATENCY)
-        advance = Signal()
 
-        m.d.comb += [
-            advance.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(advance),
-            self.o.valid.eq(valid[-1]),
-            self.o.payload.eq(code),
-        ]
-        with m.If(advance):
-            m.d.sync += valid.eq(Cat(self.i.valid, valid))
+        ready = ~self.o.valid | self.o.ready
+        advance = handshake(m, self.i, self.o, self.LATENCY, ready)
+        m.d.comb += self.o.payload.eq(code)
 
         # Measure the number's significant bits, and find what the format allows.
         number = self.i.payload

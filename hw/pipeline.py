@@ -1,9 +1,9 @@
-"""Pipeline registers: what a stage knows, as one structure, and its way to the next."""
+"""Pipelines: what a stage knows, as one structure, its way to the next, and when it goes."""
 
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["carry", "stage_register"]
+__all__ = ["carry", "handshake", "stage_register"]
 
 
 def stage_register(members):
@@ -26,3 +26,25 @@ def carry(target, source):
         for name, _ in target.shape()
         if name in source.shape().members
     ]
+
+
+def handshake(m, i, o, stages, ready):
+    """Connect the handshakes of a pipeline that stops as a whole; return when it advances.
+
+    Parameters
+    ----------
+    m : Module
+        Gets a valid bit for each stage.
+    i, o : stream interface
+        What the pipeline takes in, and what its last stage gives out; payloads are the caller's.
+    stages : int
+        Registers from `i` to `o`.
+    ready : Value
+        Whether the last stage may be overwritten.
+    """
+    valid = Signal(stages)
+    advance = Signal()
+    m.d.comb += [advance.eq(ready), i.ready.eq(advance), o.valid.eq(valid[-1])]
+    with m.If(advance):
+        m.d.sync += valid.eq(Cat(i.valid, valid))
+    return advance

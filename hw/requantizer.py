@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.encoder import Encoder, encoder_input
 from dybit.hw.output_format import CODE_BITS, OutputFormat
-from dybit.hw.pipeline import carry, stage_register
+from dybit.hw.pipeline import carry, handshake, stage_register
 from dybit.hw.sticky_shift import shift_right
 
 __all__ = ["BIAS_BITS", "MULTIPLIER_BITS", "SHIFT_BITS", "Requantizer"]
@@ -127,15 +127,10 @@ class Requantizer(wiring.Component):
         multiplied = stage_register(common | {"product": product_bits})
         coarse = stage_register(common | {"number": coarse_bits, "beyond": 1, "sticky": 1})
         scaled = Signal(encoder_input(encoder.magnitude_bits), reset_less=True)
-        valid = Signal(self.LATENCY - encoder.LATENCY)
-        advance = Signal()
 
-        m.d.comb += [
-            advance.eq(encoder.i.ready),
-            self.i.ready.eq(advance),
-            encoder.i.valid.eq(valid[-1]),
-            encoder.i.payload.eq(scaled),
-        ]
+        stages = self.LATENCY - encoder.LATENCY
+        advance = handshake(m, self.i, encoder.i, stages, encoder.i.ready)
+        m.d.comb += encoder.i.payload.eq(scaled)
         wiring.connect(m, wiring.flipped(self.o), encoder.o)
 
         doubled = Cat(C(0, 1), multiplied.product)
@@ -147,7 +142,6 @@ class Requantizer(wiring.Component):
 
         with m.If(advance):
             m.d.sync += [
-                valid.eq(Cat(self.i.valid, valid)),
                 carry(summed, self.i.payload),
                 summed.sum.eq(self.i.payload.accumulator + self.i.payload.bias),
                 carry(sized, summed),
