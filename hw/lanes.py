@@ -31,9 +31,8 @@ def lane_starts(array, bits, mode):
             for index, built in enumerate(array.modes)
             if position % (bits // built.lanes) == 0
         ]
-        if modes:
-            always = len(modes) == len(array.modes)
-            starts[position] = Const(1) if always else mode.matches(*modes)
+        always = len(modes) == len(array.modes)
+        starts[position] = Const(1) if always else mode.matches(*modes)
     return starts
 
 

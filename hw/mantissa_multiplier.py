@@ -122,12 +122,18 @@ class MantissaMultiplier(wiring.Component):
 
         return m
 
+    def _steps(self, mode):
+        """Return what happens to a lane's products in `mode`, a cycle each: register or add."""
+        levels = (mode.channels - 1).bit_length()
+        # The first addition is in the cycle of a table or of a floating multiplier's last step; a
+        # product of a DSP block gets the register there.
+        registers_first = not levels or (self._linear and not _is_narrow(mode))
+        return ["register"] * registers_first + ["add"] * levels
+
     def _cycles(self, mode):
         """Return the cycles that a mode takes by itself."""
-        if _is_narrow(mode):
-            # The first addition is in the cycle of the table.
-            return max(1, mode.channels // 2)
-        return mode.channels if self._linear else FloatingMultiplier.LATENCY + 1
+        floating = not self._linear and not _is_narrow(mode)
+        return len(self._steps(mode)) + FloatingMultiplier.LATENCY * floating
 
     @property
     def _linear(self):
@@ -140,12 +146,7 @@ class MantissaMultiplier(wiring.Component):
 
     def _dot_product(self, m, name, mode, terms, active):
         """Return the sum of a lane's terms, registered, `latency` cycles after the operands."""
-        cycles = self._cycles(mode)
-        levels = (len(terms) - 1).bit_length()
-        # A product of a DSP block gets the register there, ahead of any addition.
-        registers_first = not levels or (self._linear and not _is_narrow(mode))
-        steps = ["register"] * registers_first + ["add"] * levels
-        steps += ["register"] * (self.latency - cycles)
+        steps = self._steps(mode) + ["register"] * (self.latency - self._cycles(mode))
         for stage, step in enumerate(steps):
             is_last = stage == len(steps) - 1
             if step == "add":
