@@ -14,12 +14,15 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from dybit.quant.accelerator_config import AcceleratorConfig
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config_errors import ConfigError, error_lines, problems
 from dybit.quant.operand_config import ALLOWED_MODES, ConfigTable
 from dybit.quant.precision import MODES, PrecisionMode
 
 __all__ = ["ArrayConfig", "ConfigError", "LayerConfig", "LayerOverride", "QuantConfig"]
+
+_SIZE = "a power of two from 16 to 65536"
 
 ALLOWED = {
     "name": "letters, digits, '_', '.' and '-', a letter or digit first",
@@ -38,6 +41,12 @@ ALLOWED = {
     "activation_bits": "2, 4 or 8",
     "weight_max_exponent_bits": "an integer from 1 to 7",
     "activation_max_exponent_bits": "an integer from 1 to 8",
+    "activation_words": _SIZE,
+    "output_words": _SIZE,
+    "parameter_groups": _SIZE,
+    "weight_rows": _SIZE,
+    "depthwise_kernel": "an integer from 0 to 7",
+    "depthwise_width": _SIZE,
 }
 """What each field may hold, as messages say it."""
 
@@ -99,6 +108,8 @@ class QuantConfig(ConfigTable):
         Departures from the default, by layer name.
     array : ArrayConfig
         The array; its modes are those the layers use, unless it names them.
+    accelerator : AcceleratorConfig
+        What stands around the array; matters where a whole accelerator is built or simulated.
     """
 
     # `array` comes last so that its validator sees the layers.
@@ -106,6 +117,7 @@ class QuantConfig(ConfigTable):
     default: LayerConfig
     layers: dict[str, LayerOverride] = Field(default_factory=dict)
     array: ArrayConfig
+    accelerator: AcceleratorConfig = Field(default_factory=AcceleratorConfig)
 
     @field_validator("array", mode="after")
     @classmethod
@@ -212,6 +224,8 @@ class QuantConfig(ConfigTable):
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes, modes written out and nothing that is absent."""
         data = self.model_dump(exclude_none=True)
+        if self.accelerator == AcceleratorConfig():
+            del data["accelerator"]
         return {"name": data.pop("name"), "array": data.pop("array"), **data}
 
     def dumps(self) -> str:
@@ -223,6 +237,7 @@ def _fields() -> dict[str, str]:
     tables: dict[str, type[ConfigTable]] = {
         "": QuantConfig,
         "array": ArrayConfig,
+        "accelerator": AcceleratorConfig,
         "default": LayerConfig,
         "layers": LayerOverride,
     }
