@@ -144,6 +144,6 @@ def _train(
                 recipe.temperature,
             ).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     graph.eval()

@@ -91,6 +91,7 @@ class _Splitter:
     @contextmanager
     def hooked(self):
         """Have `Fragment.get`, which every submodule passes through, come to `get`."""
+        # Assigning to a method is what this is for: Amaranth has no other place to step in.
         Fragment.get = staticmethod(self.get)  # type: ignore[method-assign]
         try:
             yield

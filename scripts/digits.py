@@ -84,7 +84,8 @@ class DigitsNet(nn.Module):
         x = functional.relu(self.norm1(self.conv1(x)))
         x = self.pool2(functional.relu(self.norm2(self.conv2(x))))
         x = self.pool3(functional.relu(self.norm3(self.conv3(x))))
-        return self.head(x.flatten(1))  # type: ignore[no-any-return]
+        result: Tensor = self.head(x.flatten(1))
+        return result
 
 
 def train(
@@ -128,7 +129,7 @@ def fit(
                 model(shifted(x[chosen])), y[chosen], label_smoothing=0.05
             )
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
         if progress is not None:

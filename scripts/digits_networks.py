@@ -38,7 +38,8 @@ class ResidualDigits(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.norm(self.stem(x)))
         x = self.pool(self.blocks(x))
-        return self.head(x.flatten(1))  # type: ignore[no-any-return]
+        result: Tensor = self.head(x.flatten(1))
+        return result
 
 
 class _ResidualBlock(nn.Module):
@@ -79,7 +80,8 @@ class MobileDigits(nn.Module):
         self.head = nn.Linear(96, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+        result: Tensor = self.head(self.pool(self.features(x)).flatten(1))
+        return result
 
 
 class _Normed(nn.Sequential):

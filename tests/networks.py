@@ -56,7 +56,7 @@ def random_conv(
     **options: object,
 ) -> Conv2d:
     """Return a convolution whose weights are `size`, (kh, kw, inputs, outputs)."""
-    return Conv2d(**_fields(rng, before, name, size, fmt, source, target, gain), **options)  # type: ignore[arg-type]
+    return Conv2d(**_fields(rng, before, name, size, fmt, source, target, gain), **options)
 
 
 def random_linear(
@@ -69,7 +69,7 @@ def random_linear(
     target: QuantTensor | None,
 ) -> Linear:
     """Return a linear layer whose weights are `size`, (inputs, outputs)."""
-    return Linear(**_fields(rng, before, name, size, fmt, source, target))  # type: ignore[arg-type]
+    return Linear(**_fields(rng, before, name, size, fmt, source, target))
 
 
 def random_network(seed: int = 1) -> QuantNetwork:
@@ -86,7 +86,7 @@ def esb_network(k4: int, k8: int, seed: int = 1, **fields: object) -> QuantNetwo
     Further fields are those of the array.
     """
     family = {"family": "esb", "esb_k4": k4, "esb_k8": k8, "activations": "signed"}
-    config = CONFIG | {"array": CONFIG["array"] | family | fields}  # type: ignore[operator]
+    config = CONFIG | {"array": CONFIG["array"] | family | fields}
     narrow, eight = ESB(4, k4), ESB(8, k8)
     # So that neither much of a tensor is 0 nor much of it saturates, whatever the range.
     image, wide, pooled = (QuantTensor(fmt, 4 / fmt.max) for fmt in (narrow, eight, narrow))
@@ -129,7 +129,7 @@ def _chain(
                 input=wide,
                 output=pooled,
             ),
-            View(name="flat", inputs=("mean",), input=pooled, **box),  # type: ignore[arg-type]
+            View(name="flat", inputs=("mean",), input=pooled, **box),
             random_linear(rng, "flat", "head", (12, 3), narrow, pooled, None),
         ),
     )

@@ -117,7 +117,7 @@ def learn_rounding(
             undecided = (1 - (2 * up - 1).abs().pow(exponent))[gap > 0]
             loss = loss + settings.regularisation * undecided.mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     with torch.no_grad():
         return torch.where(ascent() >= 0.5, upper, lower) * factor

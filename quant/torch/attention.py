@@ -86,7 +86,8 @@ class EncoderLayer(nn.Module):
             x = x + self._attend(self.norm1(x))
             return x + self._feed(self.norm2(x))
         x = self.norm1(x + self._attend(x))
-        return self.norm2(x + self._feed(x))  # type: ignore[no-any-return]
+        result: Tensor = self.norm2(x + self._feed(x))
+        return result
 
     def _attend(self, x: Tensor) -> Tensor:
         result: Tensor = self.self_attn(x, x, x)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -39,7 +40,7 @@ def fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tensor
     """
     if torch.compiler.is_compiling():
         # To refuse NaN is to look at the data: the compiled graph ends before and begins behind.
-        eager = torch.compiler.disable(_fake_quantize)  # type: ignore[no-untyped-call]
+        eager = torch.compiler.disable(_fake_quantize)
         outside: Tensor = eager(x, fmt, scale)
         return outside
     return _fake_quantize(x, fmt, scale)
@@ -50,8 +51,8 @@ def _fake_quantize(x: Tensor, fmt: NumberFormat, scale: float | Tensor) -> Tenso
         kind = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be a tensor of float16, bfloat16, float32 or float64, not {kind}")
     factor = _checked_scale(x, scale)
-    result: Tensor = _FakeQuantize.apply(x, fmt, factor)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[..., Tensor] = _FakeQuantize.apply
+    return apply(x, fmt, factor)
 
 
 class _FakeQuantize(torch.autograd.Function):
@@ -64,8 +65,8 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, scale = ctx.saved_tensors
-        passed: Tensor = _Passed.apply(grad, x, ctx.format, scale)  # type: ignore[no-untyped-call]
-        return passed, None, None
+        apply: Callable[..., Tensor] = _Passed.apply
+        return apply(grad, x, ctx.format, scale), None, None
 
 
 class _Passed(torch.autograd.Function):
@@ -80,8 +81,8 @@ class _Passed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         x, scale = ctx.saved_tensors
-        passed: Tensor = _Passed.apply(grad, x, ctx.format, scale)  # type: ignore[no-untyped-call]
-        return passed, None, None, None
+        apply: Callable[..., Tensor] = _Passed.apply
+        return apply(grad, x, ctx.format, scale), None, None, None
 
 
 def _checked_scale(x: Tensor, scale: float | Tensor) -> Tensor:

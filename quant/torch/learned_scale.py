@@ -18,6 +18,7 @@ for each binade of each format. Without it, every DyBit and float scale would sh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -53,8 +54,8 @@ def learned_quantize(
     gradient_scale : float
         Multiplies the gradient of the scale.
     """
-    result: Tensor = _LearnedQuantize.apply(x, fmt, scale, gradient_scale)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[..., Tensor] = _LearnedQuantize.apply
+    return apply(x, fmt, scale, gradient_scale)
 
 
 class _LearnedQuantize(torch.autograd.Function):

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -287,8 +287,8 @@ def _follow_changes(graph: fx.Graph) -> None:
 def _changes(node: fx.Node) -> bool:
     """Return whether a call changes its first argument."""
     if node.op == "call_module":
-        module = node.graph.owning_module.get_submodule(str(node.target))  # type: ignore[union-attr]
-        return bool(getattr(module, "inplace", False))
+        root = cast(nn.Module, node.graph.owning_module)  # a traced graph has one
+        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = function_name(node)
     in_place = name.startswith("i") and getattr(operator, name, None) is node.target
     return in_place or (name.endswith("_") and name[:1] != "_") or bool(node.kwargs.get("inplace"))

@@ -97,7 +97,7 @@ class Training:
         loss = self._loss(x, y) if len(mine) else 0 * self._loss(x, y)
         self._optimizer.zero_grad()
         # Gradients are averaged over ranks, of which each holds a part of the sum.
-        (loss * (ranks / len(batch))).backward()  # type: ignore[no-untyped-call]
+        (loss * (ranks / len(batch))).backward()
         self._optimizer.step()
         settle(self.prepared)
         total = float(sum_over_ranks(loss.detach().double()))

@@ -33,7 +33,7 @@ def job(folder: Path, name: str) -> None:
     """Train twice, with learned scales and with aligned ones."""
     for scales, family in (("learned", None), ("aligned", FamilyFormats("esb"))):
         prepared = calibrated(float_model(), 4, family)
-        settings = TrainSettings(epochs=EPOCHS, batch=BATCH, scales=scales)  # type: ignore[arg-type]
+        settings = TrainSettings(epochs=EPOCHS, batch=BATCH, scales=scales)
         losses = fine_tune(
             prepared,
             task(EXAMPLES),
@@ -42,7 +42,7 @@ def job(folder: Path, name: str) -> None:
             checkpoint=folder / f"{name}-{scales}.pt",
         )
         state = prepared.state_dict()
-        tensors = [quantizer.tensor.scale for quantizer in prepared.quantizers]  # type: ignore[union-attr]
+        tensors = [quantizer.tensor.scale for quantizer in prepared.quantizers]
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         content = {"state": state, "scales": tensors, "losses": losses}
         torch.save(content, folder / f"{name}-{scales}-{rank}.out")

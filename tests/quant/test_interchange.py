@@ -48,7 +48,7 @@ class Quant(OpRun):
 
     op_domain = "qonnx.custom_op.general"
 
-    def _run(self, x, scale, zero, bits, signed, narrow, rounding_mode):  # type: ignore[no-untyped-def]
+    def _run(self, x, scale, zero, bits, signed, narrow, rounding_mode):
         assert rounding_mode == "ROUND"
         low = -(2 ** (bits - 1)) + narrow if signed else 0
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - narrow

@@ -55,7 +55,7 @@ def with_layer(name: str, /, **changes: Any) -> QuantNetwork:
 
 def with_array(**changes: Any) -> QuantNetwork:
     """The network under a config with fields of its array changed."""
-    config = QuantConfig.from_dict(CONFIG | {"array": CONFIG["array"] | changes})  # type: ignore[operator]
+    config = QuantConfig.from_dict(CONFIG | {"array": CONFIG["array"] | changes})
     return dataclasses.replace(NETWORK, config=config)
 
 

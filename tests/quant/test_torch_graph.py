@@ -174,8 +174,8 @@ def model(name: str, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for module in built.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)  # type: ignore[union-attr]
-                module.running_var.uniform_(0.3, 1.0)  # type: ignore[union-attr]
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.3, 1.0)
     return built.eval()
 
 
@@ -249,7 +249,7 @@ def test_a_sum_and_a_concatenation_become_integers() -> None:
     assert concat.input == add.output == network.layer("grouped").makes
     assert concat.input.format.signed
     stages = {stage.name: stage for stage in prepared.stages}
-    names = [reader.name for reader in prepared.readers(stages["add"])]  # type: ignore[arg-type]
+    names = [reader.name for reader in prepared.readers(stages["add"])]
     assert names == ["grouped", "pool"]
     assert [stage.name for stage in prepared.readers(None)] == ["stem"]
 
@@ -345,7 +345,7 @@ def test_a_result_that_others_read_is_left_as_it_is(follow: nn.Module) -> None:
     torch.manual_seed(0)
     net, x = Shared(follow).eval(), inputs(2, seed=5)
     if isinstance(follow, nn.BatchNorm2d):
-        follow.running_mean.fill_(0.5)  # type: ignore[union-attr]
+        follow.running_mean.fill_(0.5)
     prepared = prepare(net, config(), x)
     assert [kept.name for kept in prepared.kept_float] == ["follow"]
     with torch.no_grad():

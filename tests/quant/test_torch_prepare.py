@@ -89,7 +89,7 @@ def trained(model: nn.Module, seed: int = 0) -> nn.Module:
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) - 0.4)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.running_var.abs_().add_(0.3)  # type: ignore[union-attr]
+                module.running_var.abs_().add_(0.3)
     return model
 
 

@@ -111,7 +111,7 @@ def test_agreement_counts_what_differs() -> None:
     prepared, network = quantised(model(), config(4), inputs(32))
     x = inputs(10, seed=3)
     trace = golden(network, x)
-    trace.layers["9"].codes[0, :5] ^= 1  # type: ignore[index]
+    trace.layers["9"].codes[0, :5] ^= 1
     trace.logits[:4] *= -1
     found = agreement(prepared, x, trace)
     assert found.layers["9"] == pytest.approx(1 - 5 / 240)
@@ -343,7 +343,7 @@ def test_scales_by_other_methods(scales: str) -> None:
 def test_scales_that_are_powers_of_two() -> None:
     net, x = model(), inputs(64)
     prepared = calibrate(prepare(net, config(4), x[:1]), [x], power_of_two=True)
-    scales = [quantizer.tensor.scale for quantizer in prepared.quantizers]  # type: ignore[union-attr]
+    scales = [quantizer.tensor.scale for quantizer in prepared.quantizers]
     for stage in prepared.compute_stages:
         assert stage.weight_scale is not None
         scales += stage.weight_scale.tolist()

@@ -204,10 +204,10 @@ def test_biases_are_rounded_at_the_scales_of_the_step() -> None:
     def watch() -> None:
         tensor, rounding = prepared.image.tensor, prepared.image.rounding
         assert tensor is not None
-        assert tensor.scale == float(rounding.scale.detach())  # type: ignore[attr-defined]
+        assert tensor.scale == float(rounding.scale.detach())
         stage = prepared.compute_stages[0]
         assert stage.weight_scale is not None
-        scales = stage.rounding.scale.detach().flatten().double()  # type: ignore[attr-defined]
+        scales = stage.rounding.scale.detach().flatten().double()
         assert torch.equal(stage.weight_scale, scales)
         seen.add(tensor.scale)
 

@@ -103,7 +103,7 @@ def test_integers_do_what_the_model_does(name: str, bits: int) -> None:
     assert agreement(prepared, y, run(network, y.movedim(1, -1).numpy())).codes > 0.9999
 
 
-def test_a_saved_residual_network_is_the_same(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_saved_residual_network_is_the_same(tmp_path) -> None:
     config = QuantConfig.from_dict(
         {
             "array": {"rows": 8, "columns": 8, "max_reduction": 4608, "accumulator_depth": 64},

@@ -46,7 +46,7 @@ def test_agrees_with_the_golden_backend_in_any_chunks(
 ) -> None:
     monkeypatch.setattr(engine_backend, "CHUNK_ELEMENTS", chunk)
     engine, cycles = ModelEngine(), []
-    backend = EngineBackend(engine, cycles.append)  # type: ignore[arg-type]
+    backend = EngineBackend(engine, cycles.append)
     compared, differing = compare(run(NETWORK, IMAGES), run(NETWORK, IMAGES, backend=backend))
     assert compared > 0
     assert differing == 0
@@ -60,7 +60,7 @@ def test_agrees_with_the_golden_backend_in_any_chunks(
 
 
 def test_cycles_add_up_over_runs() -> None:
-    backend = EngineBackend(ModelEngine(), lambda cycles: None)  # type: ignore[arg-type]
+    backend = EngineBackend(ModelEngine(), lambda cycles: None)
     run(NETWORK, IMAGES, backend=backend)
     run(NETWORK, IMAGES, backend=backend)
     assert backend.cycles == {"first": 20, "second": 20, "head": 20}
@@ -69,7 +69,7 @@ def test_cycles_add_up_over_runs() -> None:
 def test_groups_are_products_of_their_own() -> None:
     network, engine = graph_network(), ModelEngine()
     images = np.random.default_rng(5).normal(size=(3, *network.input_shape))
-    backend = EngineBackend(engine, lambda cycles: None)  # type: ignore[arg-type]
+    backend = EngineBackend(engine, lambda cycles: None)
     compared, differing = compare(run(network, images), run(network, images, backend=backend))
     assert compared > 0
     assert differing == 0

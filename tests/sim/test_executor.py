@@ -66,7 +66,7 @@ def test_backend_computes_every_layer_of_the_array() -> None:
         def __init__(self) -> None:
             self.seen: list[str] = []
 
-        def compute(self, layer: Conv2d | Linear, codes: NDArray[np.uint8]):  # type: ignore[no-untyped-def]
+        def compute(self, layer: Conv2d | Linear, codes: NDArray[np.uint8]):
             self.seen.append(layer.name)
             accumulators, output = super().compute(layer, codes)
             if layer.name == "second":

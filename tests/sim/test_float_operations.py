@@ -31,7 +31,7 @@ def real(array: NDArray[np.float64]) -> Tensor:
 
 def convolved(x: Tensor) -> Tensor:
     weight = real(KERNEL).permute(3, 2, 0, 1)
-    y = functional.conv2d(x.permute(0, 3, 1, 2), weight, real(BIAS), **WINDOW)  # type: ignore[arg-type]
+    y = functional.conv2d(x.permute(0, 3, 1, 2), weight, real(BIAS), **WINDOW)
     return y.permute(0, 2, 3, 1)
 
 

@@ -231,7 +231,7 @@ def test_matmul_refuses() -> None:
     with pytest.raises(TypeError, match="a_codes must be a uint8 array, not int64"):
         golden.matmul(a.astype(np.int64), fmt, w, fmt)
     with pytest.raises(TypeError, match="w_codes must be a uint8 array, not list"):
-        golden.matmul(a, fmt, [[1]], fmt)  # type: ignore[arg-type]
+        golden.matmul(a, fmt, [[1]], fmt)
     with pytest.raises(ValueError, match=r"a_codes must have 2 axes, not shape \(3,\)"):
         golden.matmul(a[0], fmt, w, fmt)
     with pytest.raises(ValueError, match=r"rows as a_codes has columns, not shape \(4, 3\)"):

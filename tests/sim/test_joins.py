@@ -65,14 +65,14 @@ def test_every_integer_layer_of_a_graph_is_what_slow_arithmetic_says() -> None:
     for layer in NETWORK.layers:
         step, inputs = trace.layers[layer.name], [made[name] for name in layer.inputs]
         if isinstance(layer, Conv2d | Linear | MatMul):
-            sums = slow_accumulators(layer, inputs)  # type: ignore[arg-type]
-            assert np.array_equal(step.accumulators, sums), layer.name  # type: ignore[arg-type]
+            sums = slow_accumulators(layer, inputs)
+            assert np.array_equal(step.accumulators, sums), layer.name
             if layer.output is not None:
-                assert np.array_equal(step.codes, slow_codes(layer, sums)), layer.name  # type: ignore[arg-type]
+                assert np.array_equal(step.codes, slow_codes(layer, sums)), layer.name
         elif isinstance(layer, Add):
             tables = table(layer.operands[0].format), table(layer.operands[1].format)
             scale = layer.multipliers, layer.shift, table(layer.output.format), layer.relu
-            assert np.array_equal(step.codes, slow_add(*inputs, tables, *scale)), layer.name  # type: ignore[arg-type]
+            assert np.array_equal(step.codes, slow_add(*inputs, tables, *scale)), layer.name
         else:
             continue
         # A layer that gave one code alone would prove little.
