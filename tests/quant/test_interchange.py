@@ -22,7 +22,7 @@ from dybit.quant.layers import Add, Float
 from dybit.quant.network import NetworkError, QuantNetwork
 from dybit.sim.executor import run
 from tests.networks import graph_network, random_network
-from tests.sim.test_float_operations import CASES, X
+from tests.sim.float_cases import CASES, X
 
 
 def capped() -> QuantNetwork:
