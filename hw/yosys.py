@@ -6,10 +6,10 @@ wheel pins the Yosys version, which makes what it writes a function of its input
 """
 
 import importlib.util
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from dybit.hw.python_tool import run_python_tool
 
 __all__ = ["YosysError", "run_yosys"]
 
@@ -40,15 +40,5 @@ def run_yosys(script: str, directory: str | Path | None = None) -> str:
     with tempfile.TemporaryDirectory(prefix="dybit-yosys-") as scratch:
         script_file = Path(scratch) / "script.ys"
         script_file.write_text(script if script.endswith("\n") else script + "\n")
-        result = subprocess.run(
-            [sys.executable, "-c", _RUNNER, str(script_file)],
-            cwd=directory or scratch,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    if result.returncode != 0:
-        lines = result.stdout.splitlines() or ["no output"]
-        errors = [line for line in lines if line.startswith("ERROR:")]
-        raise YosysError(f"Yosys failed: {(errors or lines)[-1]}")
-    return result.stdout
+        arguments = [str(script_file)]
+        return run_python_tool("Yosys", _RUNNER, arguments, directory or scratch, YosysError)
