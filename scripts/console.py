@@ -19,6 +19,7 @@ from dybit.hw.ecp5 import NextpnrError
 from dybit.hw.yosys import YosysError
 from dybit.quant.config import ConfigError
 from dybit.quant.layers import NetworkError
+from dybit.quant.search.errors import SearchError
 from dybit.sim.toolchain import ToolFailed, ToolMissing, usable_cores
 
 __all__ = [
@@ -52,7 +53,16 @@ class UserError(ValueError):
     """What the user gave cannot be used; the message is one line for them to act on."""
 
 
-MISTAKES = (UserError, ConfigError, NetworkError, ToolMissing, ToolFailed, YosysError, NextpnrError)
+MISTAKES = (
+    UserError,
+    ConfigError,
+    NetworkError,
+    SearchError,
+    ToolMissing,
+    ToolFailed,
+    YosysError,
+    NextpnrError,
+)
 
 
 def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,22 @@ from dybit.scripts.image_folder import read_folder
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Images", "load_architecture", "load_images", "load_model", "load_weights"]
+__all__ = [
+    "Images",
+    "batches",
+    "load_architecture",
+    "load_images",
+    "load_model",
+    "load_network",
+    "load_weights",
+]
 
 IMAGE_SIZE = 224
 """Height and width of images from a folder, unless told otherwise."""
+
+BATCH = 64
+BATCH_ELEMENTS = 1 << 21
+"""Images run at a time: at most so many, and of no more elements unless one has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,12 @@ class Images:
         if self.y is None or predictions.size != self.y.size:
             return None
         return float(np.mean(predictions.reshape(-1) == self.y))
+
+
+def batches(x: NDArray[np.float32]) -> Iterator[slice]:
+    """Yield the parts of a set of images that are run at a time."""
+    step = max(1, min(BATCH, BATCH_ELEMENTS // x[0].size))
+    yield from (slice(start, start + step) for start in range(0, len(x), step))
 
 
 def load_images(path: Path, limit: int | None = None, size: int = IMAGE_SIZE) -> Images:
@@ -96,6 +115,21 @@ def _load_arrays(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
 
 def _kind(array: NDArray[Any] | None) -> str:
     return "absent" if array is None else f"{array.dtype} {array.shape}"
+
+
+def load_network(model: str | None, architecture: str | None, weights: Path | None) -> nn.Module:
+    """Return the trained network that MODEL, --architecture and --weights name."""
+    if (model is None) == (architecture is None):
+        raise UserError("exactly one of MODEL and --architecture must be given")
+    if architecture is not None:
+        if weights is None:
+            raise UserError(f"--weights must be given for --architecture {architecture}")
+        return load_architecture(architecture, weights)
+    assert model is not None
+    module = load_model(model)
+    if weights is not None:
+        load_weights(module, weights)
+    return module
 
 
 def load_model(spec: str) -> nn.Module:

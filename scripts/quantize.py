@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,15 +13,8 @@ from rich.table import Table
 
 from dybit.quant.config import QuantConfig
 from dybit.quant.network import QuantNetwork
-from dybit.scripts.console import UserError, console, progress
-from dybit.scripts.inputs import (
-    IMAGE_SIZE,
-    Images,
-    load_architecture,
-    load_images,
-    load_model,
-    load_weights,
-)
+from dybit.scripts.console import console, progress
+from dybit.scripts.inputs import IMAGE_SIZE, Images, batches, load_images, load_network
 from dybit.sim import executor
 
 if TYPE_CHECKING:
@@ -31,11 +23,6 @@ if TYPE_CHECKING:
     from dybit.quant.torch import PreparedModel
 
 __all__ = ["Rounding", "quantize", "quantize_model"]
-
-BATCH = 64
-BATCH_ELEMENTS = 1 << 21
-"""Images run at a time: at most so many, and of no more elements unless one has."""
-
 
 ROUNDED = 512
 ROUNDED_ELEMENTS = 1 << 24
@@ -102,17 +89,7 @@ def quantize(
     from dybit.quant.torch import convert
 
     loaded = QuantConfig.load(config)
-    if (model is None) == (architecture is None):
-        raise UserError("quantize must get either MODEL or --architecture")
-    if architecture is not None and weights is None:
-        raise UserError(f"--weights must be given for --architecture {architecture}")
-    if architecture is not None and weights is not None:
-        module = load_architecture(architecture, weights)
-    else:
-        assert model is not None
-        module = load_model(model)
-        if weights is not None:
-            load_weights(module, weights)
+    module = load_network(model, architecture, weights)
     images = load_images(calibration, limit, image_size)
     prepared = _calibrate(module, loaded, images.x, equalize, rounding)
     _print_kept(prepared)
@@ -159,10 +136,10 @@ def _calibrate(
     if equalized:
         done = equalize(prepared)
         console.print(f"equalised: {len(done.pairs)} layers of {len(prepared.compute_stages)}")
-    batches = [torch.from_numpy(x[part]) for part in _batches(x)]
+    loader = [torch.from_numpy(x[part]) for part in batches(x)]
     with progress() as bar:
-        task = bar.add_task("calibrating", total=len(batches))
-        calibrate(prepared, batches, lambda: bar.advance(task))
+        task = bar.add_task("calibrating", total=len(loader))
+        calibrate(prepared, loader, lambda: bar.advance(task))
     _round(prepared, x, rounding)
     return prepared
 
@@ -180,11 +157,6 @@ def _round(prepared: PreparedModel, x: NDArray[np.float32], rounding: Rounding) 
     with progress() as bar:
         task = bar.add_task("rounding weights", total=len(prepared.compute_stages))
         method(prepared, chosen, progress=lambda: bar.advance(task))
-
-
-def _batches(x: NDArray[np.float32]) -> Iterator[slice]:
-    step = max(1, min(BATCH, BATCH_ELEMENTS // x[0].size))
-    yield from (slice(start, start + step) for start in range(0, len(x), step))
 
 
 def _print_kept(prepared: PreparedModel) -> None:
@@ -217,7 +189,7 @@ def _print_agreement(
 
     agreed, differing, farthest = 0.0, 0.0, 0
     answers, predictions = [], []
-    parts = list(_batches(images.x))
+    parts = list(batches(images.x))
     with progress() as bar, torch.inference_mode():
         for part in bar.track(parts, description="comparing"):
             x = torch.from_numpy(images.x[part])

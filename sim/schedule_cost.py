@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.precision import PrecisionMode
@@ -26,7 +26,7 @@ class ScheduleCost:
     """
 
     def __init__(self, array: ArrayConfig, latency: dict[str, int]) -> None:
-        @lru_cache(maxsize=None)
+        @cache
         def cycles(mode: PrecisionMode, pixels: int, reduction: int, outputs: int) -> int:
             return plan(array, latency, mode, pixels, reduction, outputs).cycles
 

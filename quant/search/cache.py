@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 __all__ = ["Cache", "digest"]
 
@@ -32,7 +35,7 @@ def digest(*parts: Any) -> str:
 
 
 class Cache:
-    """Values that JSON holds, each in a file of its own, written whole or not at all.
+    """Values that JSON holds, or arrays, each in a file of its own, written whole or not at all.
 
     Parameters
     ----------
@@ -59,18 +62,43 @@ class Cache:
         compute : callable
             Called if there is no such value, or its file is damaged.
         """
+        return self._kept(key, "json", json.loads, lambda v: json.dumps(v).encode(), compute)
+
+    def arrays(
+        self, key: Any, compute: Callable[[], dict[str, NDArray[Any]]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return arrays by name, as `get` returns values."""
+        found: dict[str, NDArray[Any]] = self._kept(
+            key,
+            "safetensors",
+            safetensors.numpy.load,
+            lambda arrays: safetensors.numpy.save(
+                {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            ),
+            compute,
+        )
+        return found
+
+    def _kept(
+        self,
+        key: Any,
+        suffix: str,
+        load: Callable[[bytes], Any],
+        dump: Callable[[Any], bytes],
+        compute: Callable[[], Any],
+    ) -> Any:
         if self.directory is None:
             self.misses += 1
             return compute()
-        path = self.directory / f"{digest(VERSION, key)}.json"
+        path = self.directory / f"{digest(VERSION, key)}.{suffix}"
         try:
-            value = json.loads(path.read_text())
-        except (OSError, ValueError):
+            value = load(path.read_bytes())
+        except (OSError, ValueError, SafetensorError):
             self.misses += 1
             value = compute()
             self.directory.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(value))
+            temporary.write_bytes(dump(value))
             temporary.replace(path)
         else:
             self.hits += 1

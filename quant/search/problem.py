@@ -49,10 +49,10 @@ class Problem:
     modes : tuple of PrecisionMode
         Those of the array, widest first.
     cycles : ndarray of int64, shape (layers, modes)
-    baseline : int
-        Cycles of all layers at W8A8, whether the array is built for it or not.
+    baselines : ndarray of int64, shape (layers,)
+        Cycles of each layer at W8A8, whether the array is built for it or not.
     other_cycles : int
-        Cycles of all other layers, whatever the choice; part of `baseline` too.
+        Cycles of all other layers, whatever the choice.
     errors : ndarray of float64, shape (layers, modes)
         What each adds to the network's error, its sum.
     allowed : ndarray of bool, shape (layers, modes)
@@ -66,7 +66,7 @@ class Problem:
     layers: tuple[str, ...]
     modes: tuple[PrecisionMode, ...]
     cycles: NDArray[np.int64]
-    baseline: int
+    baselines: NDArray[np.int64]
     other_cycles: int
     errors: NDArray[np.float64]
     allowed: NDArray[np.bool_]
@@ -136,13 +136,18 @@ class Problem:
             names,
             chosen,
             cycles,
-            other_cycles + sum(int(cost(layer, BASELINE)) for layer in layers),
+            np.array([int(cost(layer, BASELINE)) for layer in layers]),
             other_cycles,
             sensitivity.contributions(names, chosen),
             _allowed(names, chosen, pins or {}),
             _places(workload, names),
             sensitivity.measure,
         )
+
+    @property
+    def baseline(self) -> int:
+        """Cycles of one input at W8A8."""
+        return self.other_cycles + int(self.baselines.sum())
 
     @property
     def members(self) -> list[NDArray[np.intp]]:
@@ -227,9 +232,9 @@ class Problem:
         """Return a hash of all that a solution depends on."""
         text = hashlib.sha256()
         modes = [mode.name for mode in self.modes]
-        parts = (self.layers, modes, self.baseline, self.other_cycles, self.measure)
+        parts = (self.layers, modes, self.other_cycles, self.measure)
         text.update(repr(parts).encode())
-        for array in (self.cycles, self.errors, self.allowed, self.groups):
+        for array in (self.baselines, self.cycles, self.errors, self.allowed, self.groups):
             text.update(np.ascontiguousarray(array).tobytes())
         return text.hexdigest()
 

@@ -10,6 +10,9 @@ from dybit.quant.search.problem import Choice, Problem
 
 __all__ = ["Solution"]
 
+ROUNDING = 1e-9
+"""Share of the objective that is no gap."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solution:
@@ -70,5 +73,6 @@ class Solution:
         """Share of the objective by which the optimum may be better; None if nothing is proved."""
         if self.bound is None:
             return None
-        excess = max(0.0, self.objective - self.bound)
-        return excess / self.objective if excess else 0.0
+        excess = self.objective - self.bound
+        # Both are sums of floats, added up in different orders.
+        return excess / self.objective if excess > ROUNDING * self.objective else 0.0

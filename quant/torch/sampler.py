@@ -17,8 +17,8 @@ SAMPLE = 1 << 16
 class Sampler:
     """A uniform sample of all elements seen: those with the smallest of random keys."""
 
-    def __init__(self, name: str, seed: int) -> None:
-        self.name = name
+    def __init__(self, name: str, seed: int | tuple[int, ...], size: int = SAMPLE) -> None:
+        self.name, self.size = name, size
         self.minimum, self.maximum = np.inf, -np.inf
         self.values: NDArray[np.float32] = np.empty(0, np.float32)
         self._keys: NDArray[np.float64] = np.empty(0)
@@ -35,6 +35,6 @@ class Sampler:
         self.maximum = max(self.maximum, float(values.max(initial=-np.inf)))
         self.values = np.concatenate([self.values, values])
         self._keys = np.concatenate([self._keys, self._random.random(values.size)])
-        if self.values.size > SAMPLE:
-            kept = np.argpartition(self._keys, SAMPLE)[:SAMPLE]
+        if self.values.size > self.size:
+            kept = np.argpartition(self._keys, self.size)[: self.size]
             self.values, self._keys = self.values[kept], self._keys[kept]

@@ -193,7 +193,7 @@ def test_what_stays_float_is_printed(files: Path) -> None:
     ("options", "message"),
     [
         ("model.py:build --architecture resnet18", "either MODEL or --architecture"),
-        ("", "quantize must get either MODEL or --architecture"),
+        ("", "exactly one of MODEL and --architecture must be given"),
         ("--architecture resnet18", "--weights must be given for --architecture resnet18"),
         (
             "--architecture vgg --weights weights.pt",
