@@ -23,7 +23,10 @@ __all__ = [
     "im2col",
     "matmul",
     "max_pool",
+    "product",
+    "rank_limits",
     "requantize",
+    "thresholds",
     "window_sum",
 ]
 
@@ -68,7 +71,11 @@ def matmul(
             "w_codes must have as many rows as a_codes has columns, "
             f"not shape {w_codes.shape} for a_codes of shape {a_codes.shape}"
         )
-    a, w = a_fmt.integers(a_codes), w_fmt.integers(w_codes)
+    return product(a_fmt.integers(a_codes), w_fmt.integers(w_codes))
+
+
+def product(a: Integers, w: Integers) -> Integers:
+    """Multiply integer matrices exactly, (M, K) by (K, N); both within what `matmul` takes."""
     dtype = _exact_dtype(a, w, w.shape[0])
     return (a.astype(dtype) @ w.astype(dtype)).astype(np.int64)
 
@@ -241,15 +248,15 @@ def requantize(
     floor = product >> down
     sticky = (floor << down) != product
     floor = np.clip(floor, -_SATURATED, _SATURATED) << (shift == 0)
-    rank = np.searchsorted(_thresholds(fmt), 2 * floor + sticky, side="right")
+    rank = np.searchsorted(thresholds(fmt), 2 * floor + sticky, side="right")
     if max_code is not None:
-        rank = np.clip(rank, *_rank_limits(fmt, max_code))
+        rank = np.clip(rank, *rank_limits(fmt, max_code))
     codes: Codes = fmt.sorted_codes[rank]
     return codes
 
 
 @lru_cache(maxsize=64)
-def _thresholds(fmt: NumberFormat) -> Integers:
+def thresholds(fmt: NumberFormat) -> Integers:
     """Return the least ``2 floor(2x) + sticky`` that rounds up to each value but the first."""
     values = fmt.integers(fmt.sorted_codes)
     if 2 * fmt.max_integer >= _SATURATED:
@@ -259,7 +266,7 @@ def _thresholds(fmt: NumberFormat) -> Integers:
     return thresholds
 
 
-def _rank_limits(fmt: NumberFormat, max_code: int) -> Pair:
+def rank_limits(fmt: NumberFormat, max_code: int) -> Pair:
     """Return the ranks of the values -max and max, max being that of `max_code`."""
     values = fmt.integers(fmt.sorted_codes)
     if max_code not in fmt.sorted_codes.tolist() or _integer(fmt, max_code) < 0:

@@ -1,0 +1,724 @@
+"""Drives the accelerator: one file to copy to a board, on NumPy alone.
+
+It reads the design's ``manifest.json`` and a plan saved by ``dybit.sim.runtime``, and imports
+nothing of the project. Everything that is the same on every device is here: plans, packed
+tensors, the steps of the host, and `Device`, from which the golden model and the simulated
+hardware derive too.
+
+Python 3.10 and NumPy 1.21 will do, as PYNQ has them.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ERRORS",
+    "IMAGES",
+    "Buffer",
+    "Device",
+    "Download",
+    "EngineError",
+    "Host",
+    "Plan",
+    "PlanError",
+    "Report",
+    "Result",
+    "Run",
+    "Upload",
+    "encode_descriptor",
+    "load_manifest",
+    "pack",
+    "unpack",
+]
+
+Array = NDArray[Any]
+Fields = dict[str, int]
+Operation = dict[str, Any]
+
+IMAGES = "images"
+"""What `Device.run` is given, as steps name it."""
+
+ERRORS = (
+    "no error",
+    "illegal descriptor",
+    "a list without its end",
+    "SLVERR on a read",
+    "DECERR on a read",
+    "SLVERR on a write",
+    "DECERR on a write",
+)
+"""What the codes of the ERROR register mean."""
+
+ADDRESSES = ("input_address", "weights_address", "parameters_address", "output_address")
+"""Fields of a descriptor that a plan counts from its own beginning."""
+
+ALIGNMENT = 4096
+DESCRIPTOR_BYTES = 128
+PLAN_FILE, IMAGE_FILE = "plan.json", "image.bin"
+VERSION = 1
+
+
+class PlanError(ValueError):
+    """A network or plan that the hardware at hand cannot run; the message is one line."""
+
+
+class EngineError(RuntimeError):
+    """The accelerator ended a run with an error.
+
+    Attributes
+    ----------
+    report : Report
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(
+            f"{ERRORS[report.error]} (error {report.error}, detail {report.detail}) "
+            f"at descriptor {report.descriptor}"
+        )
+        self.report = report
+
+
+# Tensors in memory
+
+
+def pack(codes: Array, bits: int, pixel_bytes: int) -> NDArray[np.uint8]:
+    """Return codes (pixels, channels) as memory holds them, (pixels, pixel_bytes).
+
+    Channels are packed at their own width, the first in the least significant bits; bytes that
+    are left over are 0.
+    """
+    in_byte = 8 // bits
+    padded = np.zeros((len(codes), pixel_bytes * in_byte), np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    packed = np.zeros((len(codes), pixel_bytes), np.uint8)
+    for place in range(in_byte):
+        packed |= padded[:, place::in_byte] << np.uint8(bits * place)
+    return packed
+
+
+def unpack(memory: Array, bits: int, channels: int) -> Array:
+    """Return what `pack` was given; 32 and 64 bits are accumulators, which come as int64."""
+    if bits > 8:
+        sums = np.ascontiguousarray(memory).view(f"<i{bits // 8}")
+        return sums[:, :channels].astype(np.int64)
+    in_byte, mask = 8 // bits, np.uint8((1 << bits) - 1)
+    codes = np.empty((len(memory), memory.shape[1] * in_byte), np.uint8)
+    for place in range(in_byte):
+        codes[:, place::in_byte] = memory >> np.uint8(bits * place) & mask
+    return codes[:, :channels]
+
+
+def encode_descriptor(fields: Mapping[str, int], table: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the bytes of a descriptor.
+
+    Parameters
+    ----------
+    fields : dict of str to int
+    table : list of dict
+        The manifest's ``descriptor``: name, word, low and bits of every field.
+    """
+    value = 0
+    for entry in table:
+        number = fields[entry["name"]]
+        if not 0 <= number < 1 << entry["bits"]:
+            raise PlanError(f"{entry['name']} must fit {entry['bits']} bits, not {number}")
+        value |= number << (32 * entry["word"] + entry["low"])
+    return value.to_bytes(DESCRIPTOR_BYTES, "little")
+
+
+# Plans
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor in memory: pixels of all images of a batch, one after the other.
+
+    Attributes
+    ----------
+    address : int
+        Counted from the plan's first byte.
+    shape : tuple of int
+        Of one image; the last axis is the channels.
+    pixels : int
+        Of all images of a batch.
+    bits : int
+        Width of a code, or of an accumulator: 32 or 64.
+    pixel_bytes : int
+    """
+
+    address: int
+    shape: tuple[int, ...]
+    pixels: int
+    bits: int
+    pixel_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return self.pixels * self.pixel_bytes
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Puts a tensor into a buffer.
+
+    Attributes
+    ----------
+    fold : dict, optional
+        Kernel, stride and padding of the windows whose pixels become the channels of one.
+    """
+
+    tensor: str
+    buffer: Buffer
+    fold: Operation | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Has the accelerator work through a list of tiles.
+
+    Attributes
+    ----------
+    address : int
+        Of the list, counted from the plan's first byte.
+    tiles : list of dict
+        Fields of the descriptors.
+    layers : list of str
+        The layer of each tile.
+    """
+
+    address: int
+    tiles: list[Fields]
+    layers: list[str]
+
+
+@dataclass(frozen=True)
+class Download:
+    """Fetches a tensor from its buffer."""
+
+    tensor: str
+    buffer: Buffer
+
+
+@dataclass(frozen=True)
+class Host:
+    """Computes a tensor from others, here.
+
+    Attributes
+    ----------
+    operation : dict
+        Its kind and what that kind takes.
+    """
+
+    tensor: str
+    inputs: tuple[str, ...]
+    operation: Operation
+
+
+Step = Upload | Run | Download | Host
+STEPS: dict[str, type[Any]] = {"upload": Upload, "run": Run, "download": Download, "host": Host}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network as the accelerator runs it: constants in memory, and steps.
+
+    Attributes
+    ----------
+    name : str
+    parameters : dict
+        What the hardware is built with, as its manifest says it.
+    batch : int
+        Images run together.
+    input_shape : tuple of int
+        Of an image.
+    steps : list of Upload, Run, Download and Host
+    output : str
+        The tensor that is the result.
+    tensors : dict of str to Buffer
+        Where tensors lie after a batch, if nothing else takes their place.
+    size : int
+        Bytes of memory it takes.
+    layers : list of dict
+        What `describe` tells of each layer.
+    constants : bytes
+        Weights and parameters, from the first byte on.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    batch: int
+    input_shape: tuple[int, ...]
+    steps: list[Step]
+    output: str
+    tensors: dict[str, Buffer]
+    size: int
+    layers: list[dict[str, Any]]
+    constants: bytes = field(repr=False)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The steps on the accelerator."""
+        return [step for step in self.steps if isinstance(step, Run)]
+
+    def describe(self) -> str:
+        """Return the plan as a table: where each layer runs, its tiles, cycles and bytes."""
+        head = [
+            "layer",
+            "on",
+            "mode",
+            "tiles",
+            "tile",
+            "cycles",
+            "constant_bytes",
+            "input_bytes",
+            "output_bytes",
+        ]
+        rows = [head, *([str(row.get(name, "")) for name in head] for row in self.layers)]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if place < 3 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        total = sum(row.get("cycles", 0) for row in self.layers)
+        return "\n".join(
+            [
+                *lines,
+                f"{len(self.runs)} runs, about {total} cycles for {self.batch} images, "
+                f"{len(self.constants)} bytes of constants, {self.size} bytes in all",
+            ]
+        )
+
+    def save(self, directory: str | Path) -> None:
+        """Write the plan to a folder, ``plan.json`` last; equal plans give equal bytes."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        table = {key: value for key, value in vars(self).items() if key != "constants"}
+        names = {kind: name for name, kind in STEPS.items()}
+        table["steps"] = [{"step": names[type(step)], **asdict(step)} for step in self.steps]
+        table["tensors"] = {name: asdict(buffer) for name, buffer in self.tensors.items()}
+        (folder / PLAN_FILE).unlink(missing_ok=True)
+        (folder / IMAGE_FILE).write_bytes(self.constants)
+        text = json.dumps({"version": VERSION, **table}, separators=(",", ":"))
+        (folder / PLAN_FILE).write_text(text + "\n")
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Plan:
+        """Return the plan in a folder."""
+        folder = Path(directory)
+        try:
+            table = json.loads((folder / PLAN_FILE).read_text())
+            constants = (folder / IMAGE_FILE).read_bytes()
+        except (OSError, ValueError) as error:
+            raise PlanError(f"{folder}: no saved plan: {error}") from None
+        version = table.pop("version", None)
+        if version != VERSION:
+            raise PlanError(f"{folder}: version must be {VERSION}, not {version!r}; compile again")
+        table["steps"] = [_step(entry) for entry in table["steps"]]
+        table["tensors"] = {name: _buffer(entry) for name, entry in table["tensors"].items()}
+        table["input_shape"] = tuple(table["input_shape"])
+        return cls(constants=constants, **table)
+
+
+def _buffer(entry: dict[str, Any]) -> Buffer:
+    return Buffer(**{**entry, "shape": tuple(entry["shape"])})
+
+
+def _step(entry: dict[str, Any]) -> Step:
+    fields = dict(entry)
+    kind = STEPS[fields.pop("step")]
+    if "buffer" in fields:
+        fields["buffer"] = _buffer(fields["buffer"])
+    if "inputs" in fields:
+        fields["inputs"] = tuple(fields["inputs"])
+    step: Step = kind(**fields)
+    return step
+
+
+def load_manifest(manifest: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+    """Return a manifest: a dict as it is, else that of a folder of `make verilog`."""
+    if isinstance(manifest, Mapping):
+        return dict(manifest)
+    path = Path(manifest)
+    loaded: dict[str, Any] = json.loads(
+        (path / "manifest.json" if path.is_dir() else path).read_text()
+    )
+    return loaded
+
+
+# Devices
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a list of descriptors ended.
+
+    Attributes
+    ----------
+    error : int
+        0, or an index of `ERRORS`.
+    detail : int
+        Of an illegal descriptor: the number of the rule it breaks.
+    descriptor : int
+        Index of the descriptor at hand.
+    counters : dict of str to int
+        By name, as the registers have them.
+    """
+
+    error: int
+    detail: int
+    descriptor: int
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network made of images.
+
+    Attributes
+    ----------
+    outputs : ndarray of float64, shape (N, ...)
+        Of the last layer.
+    tensors : dict of str to ndarray
+        Codes or accumulators of the tensors asked for.
+    counters : list of dict of str to int
+        Of each run in the plan, summed over the batches.
+    """
+
+    outputs: NDArray[np.float64]
+    tensors: dict[str, Array]
+    counters: list[dict[str, int]]
+
+    @property
+    def predictions(self) -> NDArray[np.intp]:
+        """Index of the largest output of each image."""
+        best: NDArray[np.intp] = np.argmax(self.outputs, axis=-1)
+        return best
+
+
+class Device(ABC):
+    """An accelerator and its memory.
+
+    Parameters
+    ----------
+    manifest : dict or path
+        Of the design: its ``parameters`` and the ``descriptor`` layout matter here.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any] | str | Path) -> None:
+        self.manifest = load_manifest(manifest)
+        self._plan: Plan | None = None
+        self._base = 0
+
+    @abstractmethod
+    def allocate(self, size: int) -> int:
+        """Return the address, a multiple of 4,096, of `size` bytes of memory to use."""
+
+    @abstractmethod
+    def write(self, address: int, data: Array) -> None:
+        """Write bytes to memory."""
+
+    @abstractmethod
+    def read(self, address: int, size: int) -> NDArray[np.uint8]:
+        """Return a copy of bytes of memory."""
+
+    @abstractmethod
+    def execute(self, address: int, length: int) -> Report:
+        """Work through the list of `length` descriptors at `address`."""
+
+    def operations(self) -> Mapping[str, Callable[..., Array]]:
+        """Return what the host can compute, by kind."""
+        return OPERATIONS
+
+    def load(self, plan: Plan) -> int:
+        """Put a plan's constants and lists into memory; return the address of its first byte."""
+        if plan is self._plan:
+            return self._base
+        if plan.parameters != self.manifest["parameters"]:
+            raise PlanError(
+                f"{plan.name}: parameters must be those of the design at hand, "
+                f"not {_differences(plan.parameters, self.manifest['parameters'])}; compile again"
+            )
+        known = self.operations()
+        for step in plan.steps:
+            if isinstance(step, Host) and step.operation["kind"] not in known:
+                raise PlanError(
+                    f"{step.tensor}: {step.operation['kind']} must be one of "
+                    f"{', '.join(known)} on this device"
+                )
+        self._plan = None
+        base = self._base = self.allocate(plan.size)
+        self.write(base, np.frombuffer(plan.constants, np.uint8))
+        for run in plan.runs:
+            self.write(base + run.address, self.descriptors(run.tiles, base))
+        self._plan = plan
+        return base
+
+    def descriptors(self, tiles: Iterable[Fields], base: int) -> NDArray[np.uint8]:
+        """Return a list of descriptors whose addresses are counted from `base`."""
+        moved = ({**tile, **{name: tile[name] + base for name in ADDRESSES}} for tile in tiles)
+        table = self.manifest["descriptor"]
+        return np.frombuffer(b"".join(encode_descriptor(tile, table) for tile in moved), np.uint8)
+
+    def run(
+        self,
+        plan: Plan,
+        images: Array,
+        progress: Callable[[int, int], None] | None = None,
+        tensors: Sequence[str] = (),
+    ) -> Result:
+        """Run images through a network.
+
+        Parameters
+        ----------
+        plan : Plan
+        images : ndarray of float32 or float64, shape (N, *plan.input_shape)
+            Channels last.
+        progress : callable, optional
+            Called after each step with the number of steps done and of all.
+        tensors : sequence of str
+            Layers whose codes, or accumulators, are wanted too; the plan must keep them.
+
+        Raises
+        ------
+        EngineError
+            If the accelerator ends with an error.
+        """
+        images = np.asarray(images)
+        if images.dtype not in (np.float32, np.float64):
+            raise TypeError(f"images must be float32 or float64, not {images.dtype}")
+        if images.shape[1:] != plan.input_shape or not len(images):
+            expected = ", ".join(("N", *map(str, plan.input_shape)))
+            raise ValueError(f"images must have shape ({expected}), not {images.shape}")
+        self.load(plan)
+        starts = range(0, len(images), plan.batch)
+        total, done = len(starts) * len(plan.steps), 0
+        counters: list[dict[str, int]] = [{} for _ in plan.runs]
+        parts: dict[str, list[Array]] = {name: [] for name in (plan.output, *tensors)}
+        for start in starts:
+            part = images[start : start + plan.batch]
+            spare = plan.batch - len(part)
+            full = np.concatenate([part, np.zeros((spare, *part.shape[1:]), part.dtype)])
+            values = {IMAGES: full}
+            reports = []
+            for step in plan.steps:
+                if isinstance(step, Run):
+                    reports.append(self._run(step))
+                else:
+                    self._take(step, values, plan.batch)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            for sums, report in zip(counters, reports, strict=True):
+                for name, count in report.counters.items():
+                    sums[name] = sums.get(name, 0) + count
+            for name, pieces in parts.items():
+                if name not in values:
+                    values[name] = self._fetch(self._kept(plan, name), plan.batch)
+                pieces.append(values[name][: len(part)])
+        found = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+        return Result(found[plan.output], {name: found[name] for name in tensors}, counters)
+
+    def _run(self, run: Run) -> Report:
+        report = self.execute(self._base + run.address, len(run.tiles))
+        if report.error:
+            raise EngineError(report)
+        return report
+
+    def _take(self, step: Upload | Download | Host, values: dict[str, Array], batch: int) -> None:
+        if isinstance(step, Upload):
+            codes = values[step.tensor]
+            if step.fold is not None:
+                codes = windows(codes, **step.fold)
+            buffer = step.buffer
+            rows = codes.reshape(buffer.pixels, -1)
+            packed = pack(rows, buffer.bits, buffer.pixel_bytes)
+            self.write(self._base + buffer.address, packed.reshape(-1))
+        elif isinstance(step, Download):
+            values[step.tensor] = self._fetch(step.buffer, batch)
+        else:
+            operation = dict(step.operation)
+            compute = self.operations()[operation.pop("kind")]
+            inputs = [values[name] for name in step.inputs]
+            values[step.tensor] = compute(*inputs, **operation)
+
+    def _fetch(self, buffer: Buffer, batch: int) -> Array:
+        memory = self.read(self._base + buffer.address, buffer.size)
+        rows = unpack(memory.reshape(buffer.pixels, -1), buffer.bits, buffer.shape[-1])
+        return rows.reshape(batch, *buffer.shape)
+
+    @staticmethod
+    def _kept(plan: Plan, name: str) -> Buffer:
+        if name not in plan.tensors:
+            raise PlanError(f"{name} is not kept: compile with keep=True")
+        return plan.tensors[name]
+
+
+def _differences(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    names = sorted(n for n in {*given, *wanted} if given.get(n) != wanted.get(n))
+    return ", ".join(f"{name} {given.get(name)!r}" for name in names)
+
+
+# Steps of the host
+
+
+def windows(
+    x: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], fill: Any = 0
+) -> Array:
+    """Return the windows of (N, H, W, C) as pixels (N, OH, OW, kh kw C)."""
+    (down, across), (kernel_h, kernel_w) = padding, kernel
+    padded = np.pad(x, ((0, 0), (down, down), (across, across), (0, 0)), constant_values=fill)
+    cut = np.lib.stride_tricks.sliding_window_view(padded, (kernel_h, kernel_w), (1, 2))
+    cut = cut[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
+    return cut.reshape(*cut.shape[:3], -1)
+
+
+def requantize(
+    sums: Array,
+    multiplier: int,
+    shift: int,
+    thresholds: Sequence[int],
+    codes: Sequence[int],
+    ranks: Sequence[int],
+    relu: bool,
+) -> Array:
+    """Return the code nearest to ``sums * multiplier / 2^shift``, a tie decided by the table.
+
+    Parameters
+    ----------
+    thresholds : sequence of int
+        The least ``2 floor(2x) + sticky`` that rounds up to each value but the first.
+    codes : sequence of int
+        Of the values, in increasing order.
+    ranks : pair of int
+        Of the smallest and the largest value to give.
+    """
+    product = sums * multiplier
+    if relu:
+        product = np.maximum(product, 0)
+    down = max(shift - 1, 0)
+    floor = product >> down
+    sticky = (floor << down) != product
+    limit = 1 << 60
+    floor = np.clip(floor, -limit, limit) << int(shift == 0)
+    rank = np.searchsorted(np.asarray(thresholds, np.int64), 2 * floor + sticky, side="right")
+    result: Array = np.asarray(codes, np.uint8)[np.clip(rank, ranks[0], ranks[1])]
+    return result
+
+
+def _encode(
+    images: Array, scale: float, thresholds: Mapping[str, Sequence[float]], codes: Sequence[int]
+) -> Array:
+    """Return the codes of real numbers; a threshold is the largest below a change of code."""
+    if np.isnan(images).any():
+        raise ValueError("images must not hold NaN")
+    table = np.asarray(thresholds[str(images.dtype)], images.dtype)
+    scaled = images / images.dtype.type(scale)
+    result: Array = np.asarray(codes, np.uint8)[np.searchsorted(table, scaled, side="left")]
+    return result
+
+
+def _reals(images: Array) -> Array:
+    return images.astype(np.float64)
+
+
+def _decode(codes: Array, integers: Sequence[int], unit: float) -> Array:
+    return np.asarray(integers, np.float64)[codes] * unit
+
+
+def _scale(sums: Array, bias: Sequence[int], scale: Sequence[float]) -> Array:
+    """Return accumulators, by channel, as real numbers."""
+    return (sums + np.asarray(bias, np.int64)) * np.asarray(scale, np.float64)
+
+
+def _max_pool(
+    codes: Array, ranks: Sequence[int], codes_by_rank: Sequence[int], **pool: Any
+) -> Array:
+    """Return the code of the largest value of each window; rank 0 pads and beats none."""
+    best = _largest(np.asarray(ranks, np.uint8)[codes], 0, **pool)
+    result: Array = np.asarray(codes_by_rank, np.uint8)[best]
+    return result
+
+
+def _max_pool_reals(x: Array, **pool: Any) -> Array:
+    return _largest(x, -np.inf, **pool)
+
+
+def _largest(x: Array, fill: Any, **pool: Any) -> Array:
+    rows = windows(x, fill=fill, **pool)
+    best: Array = rows.reshape(*rows.shape[:3], -1, x.shape[3]).max(axis=3)
+    return best
+
+
+def _add(
+    a: Array,
+    b: Array,
+    integers: Sequence[Sequence[int]],
+    multipliers: Sequence[int],
+    **requantization: Any,
+) -> Array:
+    first, second = (
+        multiplier * np.asarray(table, np.int64)[codes]
+        for codes, table, multiplier in zip((a, b), integers, multipliers, strict=True)
+    )
+    return requantize(first + second, 1, **requantization)
+
+
+def _average_pool(
+    x: Array, integers: Sequence[int], kernel: Sequence[int], stride: Sequence[int], **rest: Any
+) -> Array:
+    rows = windows(np.asarray(integers, np.int64)[x], kernel, stride, (0, 0))
+    sums = rows.reshape(*rows.shape[:3], -1, x.shape[3]).sum(axis=3)
+    return requantize(sums, **rest)
+
+
+def _matmul(
+    a: Array, b: Array, integers: Sequence[Sequence[int]], scale: float | None, **rest: Any
+) -> Array:
+    """Multiply codes; sums stay below 2^47, so that float64 holds them in any order."""
+    first, second = (np.asarray(t, np.float64)[x] for x, t in zip((a, b), integers, strict=True))
+    sums = first @ second
+    return sums * scale if scale is not None else requantize(sums.astype(np.int64), **rest)
+
+
+def _concat(*parts: Array, axis: int) -> Array:
+    return np.concatenate(parts, axis=axis + 1)
+
+
+def _view(
+    x: Array, shape: Sequence[int], start: int, sizes: Sequence[int], strides: Sequence[int]
+) -> Array:
+    """Return a box of elements of each item, element (i, j, ..) i, j, .. strides from `start`."""
+    places = np.array(start)
+    for size, stride in zip(sizes, strides, strict=True):
+        places = places[..., None] + stride * np.arange(size)
+    result: Array = x.reshape(len(x), -1)[:, places.reshape(-1)].reshape(len(x), *shape)
+    return result
+
+
+OPERATIONS: dict[str, Callable[..., Array]] = {
+    "encode": _encode,
+    "reals": _reals,
+    "decode": _decode,
+    "scale": _scale,
+    "max_pool": _max_pool,
+    "max_pool_reals": _max_pool_reals,
+    "add": _add,
+    "average_pool": _average_pool,
+    "matmul": _matmul,
+    "concat": _concat,
+    "view": _view,
+}
+"""What the host computes, by kind."""

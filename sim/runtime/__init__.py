@@ -1,0 +1,16 @@
+"""Runs quantised networks on the accelerator: a compiler, and devices that answer alike."""
+
+from dybit.sim.board_driver import Device, EngineError, Plan, PlanError, Report, Result
+from dybit.sim.runtime.compiler import compile
+from dybit.sim.runtime.golden_device import GoldenDevice
+
+__all__ = [
+    "Device",
+    "EngineError",
+    "GoldenDevice",
+    "Plan",
+    "PlanError",
+    "Report",
+    "Result",
+    "compile",
+]

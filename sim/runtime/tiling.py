@@ -1,0 +1,298 @@
+"""Cuts a layer into tiles: rectangles of output pixels that fit the accelerator's memories.
+
+Loads, weights, results and stores of neighbouring tiles overlap. Many tiles leave little of the
+first load and the last store exposed; few read halos and weights seldom. `choose` weighs that by
+an estimate of cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dybit.sim.board_driver import Fields, PlanError
+from dybit.sim.runtime.engine_layer import EngineLayer, Hardware
+from dybit.sim.runtime.packing import PARAMETER_BYTES
+
+__all__ = ["Layout", "Tiling", "choose", "output_layout", "tiles"]
+
+BUS_BYTES = 16
+TILE_CYCLES = 64
+"""Cycles that a tile takes at least, its descriptor being checked."""
+
+RESTART_CYCLES = 40
+"""Cycles of a column tile's first weights on their way, and of the last sums."""
+
+COUNT_LIMIT = (1 << 16) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a tensor's pixels lie in memory.
+
+    Attributes
+    ----------
+    pixel_bytes : int
+        In memory.
+    pitch : int
+        Words of C bytes in the output memory.
+    groups : int
+        Groups of C channels written, blanks included.
+    alone : bool
+        Whether each pixel is a row of its own on its way to memory.
+    """
+
+    pixel_bytes: int
+    pitch: int
+    groups: int
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tiles of `height` x `width` output pixels, and what they cost.
+
+    Attributes
+    ----------
+    height, width : int
+    count : int
+        Tiles of all images.
+    cycles : int
+        An estimate for the layer.
+    """
+
+    height: int
+    width: int
+    count: int
+    cycles: int
+
+
+def output_layout(layer: EngineLayer, hardware: Hardware) -> Layout:
+    """Return how the layer's output lies in memory."""
+    array = hardware.array
+    rows, columns = array.rows, array.columns
+    bits = layer.output_bits(array)
+    slot = columns * bits // 8
+    if layer.output_format is None:
+        return _padded(-(-layer.outputs // columns) * slot, max(rows, slot), columns, slot)
+    wide = -(-layer.outputs * bits // 8)
+    if columns > rows and not layer.output_format.has_zero:
+        # What follows the channels must not be read as one: whole words of R bytes, no more.
+        exact = -(-wide // rows) * rows
+        pitch = -(-exact // columns)
+        return Layout(exact, pitch, pitch * columns // slot, exact % columns > 0)
+    return _padded(wide, max(rows, columns), columns, slot)
+
+
+def _padded(wide: int, unit: int, columns: int, slot: int) -> Layout:
+    size = -(-wide // unit) * unit
+    return Layout(size, size // columns, size // slot, False)
+
+
+def choose(layer: EngineLayer, blocks: int, hardware: Hardware) -> Tiling:
+    """Return the tiling of the fewest estimated cycles that fits.
+
+    Parameters
+    ----------
+    layer : EngineLayer
+    blocks : int
+        Words of R bytes in a pixel of the input.
+
+    Raises
+    ------
+    PlanError
+        If not even one pixel fits.
+    """
+    case = _Case(layer, blocks, output_layout(layer, hardware), hardware)
+    best: Tiling | None = None
+    for width in _parts(layer.size[1]):
+        for height in _parts(layer.size[0]):
+            if case.excess(height, width) is None:
+                candidate = case.estimate(height, width)
+                if best is None or candidate.cycles < best.cycles:
+                    best = candidate
+        # Columns are cut only where rows alone do not do, or there is one row.
+        if best is not None and layer.size[0] > 1:
+            return best
+    if best is None:
+        raise PlanError(f"{layer.name}: {case.excess(1, 1)}")
+    return best
+
+
+def tiles(
+    layer: EngineLayer, tiling: Tiling, blocks: int, addresses: Fields, hardware: Hardware
+) -> Iterator[Fields]:
+    """Yield the descriptors' fields, in the order they run; `last` and `barrier` are 0.
+
+    Parameters
+    ----------
+    addresses : dict of str to int
+        Of input, output, weights and parameters.
+    """
+    constant = layer.constant_fields(hardware.array) | {
+        "blocks": blocks,
+        "weights_address": addresses["weights"],
+        "parameters_address": addresses["parameters"],
+        "barrier": 0,
+        "last": 0,
+    }
+    layout = output_layout(layer, hardware)
+    pixel = blocks * hardware.array.rows
+    for image in range(layer.images):
+        first_in = addresses["input"] + image * layer.height * layer.width * pixel
+        first_out = addresses["output"] + image * layer.size[0] * layer.size[1] * layout.pixel_bytes
+        for top in range(0, layer.size[0], tiling.height):
+            for left in range(0, layer.size[1], tiling.width):
+                height = min(tiling.height, layer.size[0] - top)
+                width = min(tiling.width, layer.size[1] - left)
+                yield (
+                    constant
+                    | _read(layer, (top, left), (height, width), first_in, pixel, blocks)
+                    | _written(layer, (top, left), (height, width), first_out, layout)
+                )
+
+
+def _read(
+    layer: EngineLayer,
+    place: tuple[int, int],
+    size: tuple[int, int],
+    address: int,
+    pixel: int,
+    blocks: int,
+) -> Fields:
+    """Return the fields of the rectangle of input that a rectangle of output needs."""
+    (first_y, height, pad_top), (first_x, width, pad_left) = (
+        _span(layer, axis, place[axis], size[axis]) for axis in (0, 1)
+    )
+    row = layer.width * pixel
+    step = stride_y = layer.stride[0]
+    if layer.kernel[0] == 1 and step > 1:
+        # Rows that no window looks at stay where they are.
+        height, stride_y = size[0], 1
+    else:
+        step = 1
+    rows, words = height, width * blocks
+    if width == layer.width and step == 1 and rows * words <= COUNT_LIMIT:
+        rows, words = 1, rows * words
+    return {
+        "input_address": address + first_y * row + first_x * pixel,
+        "input_rows": rows,
+        "input_row_words": words,
+        "input_row_stride": step * row,
+        "input_height": height,
+        "input_width": width,
+        "stride_y": stride_y,
+        "stride_x": layer.stride[1],
+        "pad_top": pad_top,
+        "pad_left": pad_left,
+    }
+
+
+def _written(
+    layer: EngineLayer, place: tuple[int, int], size: tuple[int, int], address: int, layout: Layout
+) -> Fields:
+    """Return the fields of a rectangle of output and its way to memory."""
+    (top, left), (height, width) = place, size
+    row = layer.size[1] * layout.pixel_bytes
+    rows, pixels, stride = height, width, row
+    if layout.alone:
+        rows, pixels, stride = height * width, 1, layout.pixel_bytes
+    elif width == layer.size[1]:
+        rows, pixels = 1, height * width
+    return {
+        "output_address": address + top * row + left * layout.pixel_bytes,
+        "output_height": height,
+        "output_width_pixels": width,
+        "output_pitch": layout.pitch,
+        "output_groups": layout.groups,
+        "output_rows": rows,
+        "output_row_bytes": pixels * layout.pixel_bytes,
+        "output_row_stride": stride,
+        "output_row_words": pixels * layout.pitch,
+    }
+
+
+def _span(layer: EngineLayer, axis: int, first: int, count: int) -> tuple[int, int, int]:
+    """Return the first line of input that lines of output need, how many, and zeros before."""
+    extent = (layer.height, layer.width)[axis]
+    start = first * layer.stride[axis] - layer.padding[axis]
+    stop = start + (count - 1) * layer.stride[axis] + layer.kernel[axis]
+    begin = max(0, start)
+    return begin, min(stop, extent) - begin, begin - start
+
+
+def _parts(extent: int) -> list[int]:
+    """Return the sizes of equal parts that an extent can be cut into, the whole first."""
+    return sorted({-(-extent // count) for count in range(1, extent + 1)}, reverse=True)
+
+
+class _Case:
+    """A layer whose tilings are weighed."""
+
+    def __init__(self, layer: EngineLayer, blocks: int, layout: Layout, hardware: Hardware) -> None:
+        self.layer = layer
+        self.blocks = blocks
+        self.layout = layout
+        self.hardware = hardware
+        self.column_tiles = layer.column_tiles(hardware.array)
+        self.taps = layer.kernel[0] * layer.kernel[1]
+        self.passes = self.taps * layer.walk(hardware.array).count
+
+    def lines(self, axis: int, count: int) -> int:
+        """Return the lines of input that `count` lines of output need, at most."""
+        if axis == 0 and self.layer.kernel[0] == 1:
+            return count
+        extent = (self.layer.height, self.layer.width)[axis]
+        return min(extent, self.walked(axis, count))
+
+    def walked(self, axis: int, count: int) -> int:
+        """Return the lines of input, padding included, from the first window to the last."""
+        return (count - 1) * self.layer.stride[axis] + self.layer.kernel[axis]
+
+    def excess(self, height: int, width: int) -> str | None:
+        """Return which memory a tile does not fit and what would help, or None."""
+        accelerator, layer = self.hardware.accelerator, self.layer
+        if self.layout.alone and width < layer.size[1] and height > 1:
+            return "pixels that are rows of their own must fill the tile's rows"
+        words = self.lines(0, height) * self.lines(1, width) * self.blocks
+        most = min(accelerator.activation_words, COUNT_LIMIT)
+        stored = height * width * self.layout.pitch
+        limits = [
+            ("output pixels", height * width, self.hardware.half, "array.accumulator_depth"),
+            ("words of input", words, most, "accelerator.activation_words"),
+            ("words of output", stored, accelerator.output_words, "accelerator.output_words"),
+        ]
+        if layer.depthwise:
+            row = self.walked(1, width)
+            field = "accelerator.depthwise_width"
+            limits.append(("padded input pixels in a row", row, accelerator.depthwise_width, field))
+        for what, value, limit, field in limits:
+            if value > limit:
+                return f"{what} of a tile must be at most {limit}, not {value}; raise {field}"
+        return None
+
+    def estimate(self, height: int, width: int) -> Tiling:
+        """Return a tiling with its cycles: the slowest flow of each tile, and both ends.
+
+        Assumes a bus of one beat a cycle and all tiles alike.
+        """
+        layer, array, layout = self.layer, self.hardware.array, self.layout
+        pixels = height * width
+        row_bytes = array.columns * layer.mode.channels
+        words = self.lines(0, height) * self.lines(1, width) * self.blocks
+        load = words * array.rows // BUS_BYTES
+        if layer.depthwise:
+            compute = self.column_tiles * self.walked(0, height) * self.walked(1, width)
+            weights = self.column_tiles * self.taps * row_bytes
+        else:
+            compute = self.column_tiles * self.passes * max(pixels, array.rows)
+            weights = self.column_tiles * self.passes * array.rows * row_bytes
+        constants = weights + self.column_tiles * layer.lanes * array.columns * PARAMETER_BYTES
+        drain = pixels * layout.groups
+        store = pixels * layout.pixel_bytes // BUS_BYTES
+        steady = max(compute, load + constants // BUS_BYTES, drain, store, TILE_CYCLES)
+        bands, cuts = -(-layer.size[0] // height), -(-layer.size[1] // width)
+        count = layer.images * bands * cuts
+        last_drain = pixels * min(layout.groups, layer.lanes)
+        cycles = load + count * steady + last_drain + store + RESTART_CYCLES
+        return Tiling(height, width, count, cycles)
