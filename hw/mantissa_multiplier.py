@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.floating_product import FloatingProduct
+from dybit.hw.lane_number import lane_number
 from dybit.hw.lanes import add
 from dybit.hw.mode import mode_shape
 from dybit.hw.operand import activation_operand, weight_operand
@@ -218,9 +219,9 @@ class MantissaMultiplier(wiring.Component):
             name = f"{mode.name.lower()}_{number}"
             a_largest = self.array.max_activation(a_bits)
             w_largest = self.array.max_weight(w_bits)
-            lane = self._wide_lane(m, f"{name}_a", a, a_bits, self._activations, a_largest)
+            lane = lane_number(m, f"{name}_a", a, a_bits, self._activations, a_largest)
             activations.append(lane)
-            lane = self._wide_lane(m, f"{name}_w", w, w_bits, self._weights[k], w_largest)
+            lane = lane_number(m, f"{name}_w", w, w_bits, self._weights[k], w_largest)
             weights.append(lane)
         a = self._by_mode(m, f"wide_a_{number}", modes, activations)
         w = self._by_mode(m, f"wide_w_{number}", modes, weights)
@@ -249,29 +250,6 @@ class MantissaMultiplier(wiring.Component):
             m.d.sync += delayed.eq(sign)
             sign = delayed
         return _Term(multiplier.product, sign, 0, largest)
-
-    def _wide_lane(self, m, name, lane, bits, spec, largest):
-        """Return the fields of an 8-bit lane, or those that a narrow lane has in its place.
-
-        `largest` is the largest integer in use: lane codes of larger ones do not occur.
-        """
-        if bits == 8:
-            return {field: getattr(lane, field) for field in lane.shape().members}
-        table = spec.lane_integers(bits)
-        integer = Signal(range(largest + 1), name=f"{name}_integer")
-        with m.Switch(lane.magnitude):
-            for code, value in enumerate(table):
-                with m.Case(code):
-                    m.d.comb += integer.eq(value)
-        if self._linear:
-            return {"integer": Mux(lane.sign, -integer, integer)}
-        tripled = (integer + (integer << 1))[: len(integer) + 2]
-        return {
-            "sign": lane.sign,
-            "significand": integer,
-            "tripled": tripled,
-            "exponent": Const(0, 1),
-        }
 
     def _by_mode(self, m, name, modes, lanes):
         """Return the fields of the lane of the mode in force, one of `modes`."""

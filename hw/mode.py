@@ -3,7 +3,9 @@
 from amaranth import *
 from amaranth.utils import ceil_log2
 
-__all__ = ["mode_case", "mode_shape"]
+from dybit.hw.width import Width
+
+__all__ = ["mode_case", "mode_shape", "mode_width"]
 
 
 def mode_shape(array):
@@ -14,3 +16,13 @@ def mode_shape(array):
 def mode_case(m, array, index):
     """Return the case of mode `index` in a switch; the last one also takes what no mode has."""
     return m.Default() if index == len(array.modes) - 1 else m.Case(index)
+
+
+def mode_width(m, array, mode, operand):
+    """Return the `Width` of a mode's operand, ``"weight"`` or ``"activation"``."""
+    width = Signal(Width, name=f"{operand}_width")
+    with m.Switch(mode):
+        for index, built in enumerate(array.modes):
+            with mode_case(m, array, index):
+                m.d.comb += width.eq(Width.of(getattr(built, f"{operand}_bits")))
+    return width

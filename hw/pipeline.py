@@ -3,7 +3,7 @@
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["carry", "handshake", "stage_register"]
+__all__ = ["carry", "delay", "handshake", "stage_register"]
 
 
 def stage_register(members):
@@ -26,6 +26,28 @@ def carry(target, source):
         for name, _ in target.shape()
         if name in source.shape().members
     ]
+
+
+def delay(m, value, cycles, name, *, reset=False):
+    """Return `value` as it was `cycles` ago.
+
+    Parameters
+    ----------
+    m : Module
+        Gets the registers.
+    value : Value
+    cycles : int
+    name : str
+        Of the registers: ``<name>_delayed_1`` and so on.
+    reset : bool
+        They start, and start again, at 0.
+    """
+    value = Value.cast(value)
+    for stage in range(cycles):
+        delayed = Signal(len(value), name=f"{name}_delayed_{stage + 1}", reset_less=not reset)
+        m.d.sync += delayed.eq(value)
+        value = delayed
+    return value
 
 
 def handshake(m, i, o, stages, ready):

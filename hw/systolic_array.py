@@ -8,10 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.decoders import decoder_of
 from dybit.hw.edge_decoder import EdgeDecoder
-from dybit.hw.mode import mode_case, mode_shape
+from dybit.hw.mode import mode_case, mode_shape, mode_width
 from dybit.hw.operand import activation_operand, weight_operand
+from dybit.hw.pipeline import delay
 from dybit.hw.processing_element import ProcessingElement, flow_layout, weights_layout
-from dybit.hw.width import Width
 
 __all__ = ["ActivationsSignature", "PartialSumsSignature", "SystolicArray", "WeightsSignature"]
 
@@ -159,19 +159,19 @@ class SystolicArray(wiring.Component):
                 ]
 
         for c, element in enumerate(self.elements[-1]):
-            sums = _delay(m, element.psum_o, self.array.columns - 1 - c, f"sums_{c}")
+            sums = delay(m, element.psum_o, self.array.columns - 1 - c, f"sums_{c}")
             m.d.comb += self.partial_sums.sums[c].eq(sums)
         delayed = {"valid": True, "mode": False, "tag": False}
         for name, reset in delayed.items():
             value = getattr(self.activations, name)
             m.d.comb += getattr(self.partial_sums, name).eq(
-                _delay(m, value, self.latency, name, reset=reset)
+                delay(m, value, self.latency, name, reset=reset)
             )
 
         return m
 
     def _feed_activations(self, m):
-        width = _width_of(m, self.array, self.activations.mode, "activation")
+        width = mode_width(m, self.array, self.activations.mode, "activation")
         for r, row in enumerate(self.elements):
             decoder = decoder_of(activation_operand(self.array))
             m.submodules[f"activation_decoder_{r}"] = decoder
@@ -186,9 +186,9 @@ class SystolicArray(wiring.Component):
             swap = self.activations.valid & self.activations.swap
             latency = EdgeDecoder.LATENCY
             m.d.comb += [
-                flow.operand.eq(_delay(m, decoder.operand, r, f"operand_{r}")),
-                flow.mode.eq(_delay(m, self.activations.mode, r + latency, f"mode_{r}")),
-                flow.swap.eq(_delay(m, swap, r + latency, f"swap_{r}", reset=True)),
+                flow.operand.eq(delay(m, decoder.operand, r, f"operand_{r}")),
+                flow.mode.eq(delay(m, self.activations.mode, r + latency, f"mode_{r}")),
+                flow.swap.eq(delay(m, swap, r + latency, f"swap_{r}", reset=True)),
                 row[0].flow_i.eq(flow),
             ]
 
@@ -202,7 +202,7 @@ class SystolicArray(wiring.Component):
             start = -self.array.rows * element.offset(mode) & (1 << bits) - 1
             starts.append(sum(start << lane * bits for lane in range(mode.lanes)))
         for c, top in enumerate(self.elements[0]):
-            mode = _delay(m, top.flow_i.mode, element.latency - 1, f"start_mode_{c}")
+            mode = delay(m, top.flow_i.mode, element.latency - 1, f"start_mode_{c}")
             start = Signal(word_bits, name=f"start_{c}")
             with m.Switch(mode):
                 for index, value in enumerate(starts):
@@ -224,7 +224,7 @@ class SystolicArray(wiring.Component):
         with m.Elif(transfer):
             m.d.sync += rows_loaded.eq(rows_loaded + 1)
 
-        width = _width_of(m, self.array, self.weights.mode, "weight")
+        width = mode_width(m, self.array, self.weights.mode, "weight")
         for c in range(self.array.columns):
             weights = Signal(weights_layout(self.array), name=f"weights_{c}")
             for k in range(self.array.word_bytes):
@@ -236,10 +236,10 @@ class SystolicArray(wiring.Component):
                     decoder.width.eq(width),
                     decoder.is_signed.eq(1),
                     decoder.exponent_limit.eq(self.weights.exponent_limit),
-                    weights[f"byte_{k}"].eq(_delay(m, decoder.operand, c, f"weights_{c}_{k}")),
+                    weights[f"byte_{k}"].eq(delay(m, decoder.operand, c, f"weights_{c}_{k}")),
                 ]
-            enable = _delay(m, transfer, c + EdgeDecoder.LATENCY, f"enable_{c}", reset=True)
-            starts = _delay(m, first, c + EdgeDecoder.LATENCY, f"first_{c}", reset=True)
+            enable = delay(m, transfer, c + EdgeDecoder.LATENCY, f"enable_{c}", reset=True)
+            starts = delay(m, first, c + EdgeDecoder.LATENCY, f"first_{c}", reset=True)
             above = None
             for row in self.elements:
                 element = row[c]
@@ -249,23 +249,3 @@ class SystolicArray(wiring.Component):
                 else:
                     m.d.comb += element.load.eq(above.loaded & ~starts)
                 above = element
-
-
-def _width_of(m, array, mode, operand):
-    """Return the `Width` of a mode's weights or activations."""
-    width = Signal(Width, name=f"{operand}_width")
-    with m.Switch(mode):
-        for index, built in enumerate(array.modes):
-            with mode_case(m, array, index):
-                m.d.comb += width.eq(Width.of(getattr(built, f"{operand}_bits")))
-    return width
-
-
-def _delay(m, value, cycles, name, *, reset=False):
-    """Return `value` as it was `cycles` ago."""
-    value = Value.cast(value)
-    for stage in range(cycles):
-        delayed = Signal(len(value), name=f"{name}_delayed_{stage + 1}", reset_less=not reset)
-        m.d.sync += delayed.eq(value)
-        value = delayed
-    return value
