@@ -11,6 +11,7 @@ Python 3.10 and NumPy 1.21 will do, as PYNQ has them.
 from __future__ import annotations
 
 import json
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,7 @@ __all__ = [
     "Host",
     "Plan",
     "PlanError",
+    "RegisterDevice",
     "Report",
     "Result",
     "Run",
@@ -63,6 +65,7 @@ ADDRESSES = ("input_address", "weights_address", "parameters_address", "output_a
 
 ALIGNMENT = 4096
 DESCRIPTOR_BYTES = 128
+MAGIC, HARDWARE_VERSION = 0x44594254, 1
 PLAN_FILE, IMAGE_FILE = "plan.json", "image.bin"
 VERSION = 1
 
@@ -569,6 +572,89 @@ class Device(ABC):
 def _differences(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     names = sorted(n for n in {*given, *wanted} if given.get(n) != wanted.get(n))
     return ", ".join(f"{name} {given.get(name)!r}" for name in names)
+
+
+class RegisterDevice(Device):
+    """A device behind the registers that its manifest lists.
+
+    Members
+    -------
+    registers : dict of str to int
+        Offsets by name.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any] | str | Path) -> None:
+        super().__init__(manifest)
+        self.registers = {entry["name"]: entry["offset"] for entry in self.manifest["registers"]}
+
+    @abstractmethod
+    def read_register(self, offset: int) -> int:
+        """Return a register."""
+
+    @abstractmethod
+    def write_register(self, offset: int, value: int) -> None:
+        """Set a register."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Return when the interrupt is up."""
+
+    def get(self, name: str) -> int:
+        """Return a register by name."""
+        return self.read_register(self.registers[name])
+
+    def set(self, name: str, value: int) -> None:
+        """Set a register by name."""
+        self.write_register(self.registers[name], value)
+
+    def identify(self) -> None:
+        """Make sure that the hardware is what the manifest describes.
+
+        Raises
+        ------
+        PlanError
+            If it is not.
+        """
+        text = json.dumps(self.manifest["parameters"], sort_keys=True, separators=(",", ":"))
+        for name, wanted in (
+            ("MAGIC", MAGIC),
+            ("VERSION", HARDWARE_VERSION),
+            ("CONFIGURATION", zlib.crc32(text.encode())),
+        ):
+            found = self.get(name)
+            if found != wanted:
+                raise PlanError(
+                    f"register {name} must be {wanted:#x}, as the manifest says, not {found:#x}; "
+                    "load the bitstream that the manifest belongs to"
+                )
+
+    def start(self, address: int, length: int) -> None:
+        """Begin with a list; `wait` and `report` see to the rest."""
+        self.set("LIST_LOW", address & 0xFFFFFFFF)
+        self.set("LIST_HIGH", address >> 32)
+        self.set("LIST_LENGTH", length)
+        self.set("GIE", 1)
+        self.set("IER", 1)
+        self.set("CTRL", 1)
+
+    def report(self) -> Report:
+        """Take down the interrupt of a run that is over, and return how it ended."""
+        self.set("ISR", self.get("ISR"))
+        self.get("CTRL")  # reading clears what says that it is done
+        error = self.get("ERROR")
+        counters = {}
+        for name in self.registers:
+            if name.endswith("_LOW") and name != "LIST_LOW":
+                counter = name[: -len("_LOW")]
+                low = self.get(name)
+                counters[counter.lower()] = low | self.get(f"{counter}_HIGH") << 32
+        return Report(error & 255, error >> 8 & 255, self.get("ERROR_DESCRIPTOR"), counters)
+
+    def execute(self, address: int, length: int) -> Report:
+        """Work through the list of `length` descriptors at `address`."""
+        self.start(address, length)
+        self.wait()
+        return self.report()
 
 
 # Steps of the host

@@ -1,4 +1,4 @@
-"""Builds emitted Verilog and its player into a shared library.
+"""Builds emitted Verilog and the C++ that drives it into a shared library.
 
 Results are cached by the content of everything that goes in, are built aside and moved into
 place whole: neither an interrupted nor a concurrent build can leave a half-written library.
@@ -111,7 +111,9 @@ def _compile(
         return list(pool.map(one, jobs))
 
 
-def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool = False) -> Path:
+def build_library(
+    verilog: Sequence[Path], manifest: dict[str, Any], trace: bool = False, host: str | None = None
+) -> Path:
     """Return the shared library of a design, from the cache or built now.
 
     Parameters
@@ -122,6 +124,8 @@ def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool
         Its manifest: top module and ports.
     trace
         Build it able to write a VCD; several times slower even where none is asked for.
+    host
+        C++ that drives the model, class ``Vdut``; default: the player for its ports.
 
     Raises
     ------
@@ -132,7 +136,7 @@ def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool
     include = verilator_include()
     compiler = Path(shutil.which(_COMPILER) or _COMPILER)
     cache = cache_directory("verilated")
-    source = player_source(manifest)
+    source = player_source(manifest) if host is None else host
     includes = (f"-I{include}", f"-I{include / 'vltstd'}")
     traced = (f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}")
     flags = (*_COMPILE_FLAGS, *traced)
@@ -155,7 +159,7 @@ def build_library(verilog: Sequence[Path], manifest: dict[str, Any], trace: bool
             directory / "verilator.log",
             environment,
         )
-        (model / "player.cpp").write_text(source)
+        (model / "host.cpp").write_text(source)
         every = (*flags, f"-I{model}", *includes)
         jobs = [
             (path, _SLOW if "Slow" in path.name else _FAST) for path in sorted(model.glob("*.cpp"))

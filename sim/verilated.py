@@ -20,7 +20,7 @@ import numpy.typing as npt
 from dybit.sim.library import build_library
 from dybit.sim.player import PlayerPort, player_ports
 
-__all__ = ["CompiledModel", "Stimulus"]
+__all__ = ["CompiledModel", "Stimulus", "check_content"]
 
 Words = npt.NDArray[np.uint32]
 Rows = slice | npt.NDArray[np.intp]
@@ -174,7 +174,7 @@ class CompiledModel:
         directory = Path(directory)
         self.manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text())
         files = [directory / name for name in self.manifest["verilog"]]
-        _check_content(files, self.manifest["content_hash"], directory)
+        check_content(files, self.manifest["content_hash"], directory)
         self.inputs = player_ports(self.manifest, "input")
         self.outputs = player_ports(self.manifest, "output")
         library = ctypes.CDLL(str(build_library(files, self.manifest, trace is not None)))
@@ -271,7 +271,8 @@ class CompiledModel:
         return _unpack(words, lane_bits, port.width // lane_bits, signed)
 
 
-def _check_content(files: Sequence[Path], expected: str, directory: Path) -> None:
+def check_content(files: Sequence[Path], expected: str, directory: Path) -> None:
+    """Refuse Verilog that does not agree with its manifest's content hash."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())

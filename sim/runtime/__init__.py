@@ -3,6 +3,7 @@
 from dybit.sim.board_driver import Device, EngineError, Plan, PlanError, Report, Result
 from dybit.sim.runtime.compiler import compile
 from dybit.sim.runtime.golden_device import GoldenDevice
+from dybit.sim.runtime.rtl_device import RtlDevice
 
 __all__ = [
     "Device",
@@ -12,5 +13,6 @@ __all__ = [
     "PlanError",
     "Report",
     "Result",
+    "RtlDevice",
     "compile",
 ]
