@@ -140,8 +140,9 @@ def search(
         other = solve(problem, constraint, Method.GREEDY, ranking=rank, top=top_k, cache=kept)
         console.print(solution_table(problem, found))
         console.print("\n".join(summary(problem, found, other, target.note)), highlight=False)
+        wide = base.model_copy(update={"array": searched.array})
         result = found_config(
-            base, target.workload, found.modes, name=output.stem, keep_modes=keep_modes
+            wide, target.workload, found.modes, name=output.stem, keep_modes=keep_modes
         )
         write(output, result.dumps())
         console.print(f"{output}: a quant config", highlight=False, soft_wrap=True)

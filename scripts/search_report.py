@@ -41,7 +41,7 @@ def summary(problem: Problem, found: Solution, greedy: Solution, note: str) -> l
     """Return the totals, what was proved, and what greedy reaches."""
     lines = [
         f"speed-up: {found.speed_up:.4g}x, {found.cycles:,} cycles of {problem.baseline:,} at W8A8",
-        f"{problem.measure}: {found.error:.6g}; {note}",
+        f"{problem.measure}: {found.error:.6g} {note}",
     ]
     fast = isinstance(found.constraint, MinSpeedUp)
     if found.gap is None:

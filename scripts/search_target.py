@@ -72,7 +72,7 @@ def shaped(
         task = bar.add_task("synthetic errors", total=len(workload.array_layers))
         errors = synthetic_errors(workload, array, seed, cache, lambda: bar.advance(task))
     sensitivity = rmse(workload, array.modes, *errors, measure is Measure.POOLED_RMSE)
-    return Target(workload, sensitivity, f"errors are of synthetic distributions, seed {seed}")
+    return Target(workload, sensitivity, f"on synthetic distributions, seed {seed}")
 
 
 def measured(
@@ -110,7 +110,7 @@ def measured(
     data = load_images(*images)
     with console.status("tracing the model"):
         prepared = prepare(module, searched, torch.from_numpy(data.x[:1]))
-    workload = workload_of(prepared)
+    workload = workload_of(prepared, trained[1] or trained[0])
     check_workload(workload, base, searched.array)
     parts = [torch.from_numpy(data.x[part]) for part in batches(data.x)]
     with progress() as bar:
@@ -119,7 +119,7 @@ def measured(
     limits = base.model_copy(update={"array": searched.array})
     operands = Operands(prepared, observed, limits)
     sensitivity = _sensitivity(prepared, operands, searched, data, measure, cache)
-    return Target(workload, sensitivity, f"errors are on {len(data.x)} images")
+    return Target(workload, sensitivity, f"on {_used(data, measure)} images")
 
 
 def _workload(name: str) -> Workload:
@@ -136,6 +136,13 @@ def _workload(name: str) -> Workload:
     )
 
 
+def _used(data: Images, measure: Measure) -> int:
+    """Return how many images a measure is taken on; formats and scales are fitted to all."""
+    if measure is Measure.OUTPUT:
+        return len(data.x[next(batches(data.x))])
+    return min(FISHER_IMAGES, len(data.x)) if measure is Measure.FISHER else len(data.x)
+
+
 def _sensitivity(
     prepared: PreparedModel,
     operands: Operands,
@@ -148,20 +155,20 @@ def _sensitivity(
 
     from dybit.quant.torch.sensitivity import fisher, operand_rmse, output_error
 
-    first = torch.from_numpy(data.x[next(batches(data.x))])
-    count = min(FISHER_IMAGES, len(data.x)) if measure is Measure.FISHER else None
+    count = _used(data, measure)
+    x = torch.from_numpy(data.x[:count])
+    steps = count if measure is Measure.FISHER else len(prepared.compute_stages)
     with progress() as bar:
-        task = bar.add_task(f"sensitivity ({measure})", total=count or len(prepared.compute_stages))
+        task = bar.add_task(f"sensitivity ({measure})", total=steps)
 
         def advance() -> None:
             bar.advance(task)
 
         modes = searched.array.modes
         if measure is Measure.OUTPUT:
-            return output_error(prepared, operands, modes, first, cache=cache, progress=advance)
+            return output_error(prepared, operands, modes, x, cache=cache, progress=advance)
         if measure is Measure.FISHER:
             labels = None if data.y is None else torch.from_numpy(data.y[:count])
-            x = torch.from_numpy(data.x[:count])
             return fisher(prepared, operands, modes, x, labels, cache=cache, progress=advance)
         pooled = measure is Measure.POOLED_RMSE
         return operand_rmse(prepared, operands, modes, pooled=pooled, cache=cache, progress=advance)

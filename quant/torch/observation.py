@@ -84,16 +84,31 @@ def fingerprint(prepared: PreparedModel, example: Tensor) -> str:
     """Return a hash of what a model computes: its graph, its parameters, and an output of its own.
 
     The output tells apart float layers that are functions, of which the graph knows little.
+
+    Parameters
+    ----------
+    prepared : PreparedModel
+        Its calibration is forgotten.
+    example : Tensor
+        Batch first.
     """
     prepared.forget()
     with torch.no_grad():
         output = prepared(example[:1])
     parts: list[Any] = [output.numpy()]
     for stage in prepared.stages:
-        parts += [type(stage).__name__, stage.name, stage.inputs, stage.shape]
+        fields = {name: value for name, value in vars(stage).items() if _is_plain(value)}
+        parts += [type(stage).__name__, sorted(fields.items())]
     for name, value in sorted(prepared.state_dict().items()):
         parts += [name, value.detach().cpu().numpy()]
     return digest(*parts)
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value's text says all of it, in every process."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _sample(prepared: PreparedModel, batch: Tensor, index: int, size: int) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 A tensor has one format, so all layers that read it have one activation width and one exponent
 limit; what max-pooling, concatenation and views pass on keeps the format it came with. Those sets
-of tensors are `Workload.groups`, the same that `dybit.quant.torch.prepare` holds configs to.
+of tensors are `Workload.groups`, the same that `dybit.quant.torch.prepare` holds configs to. The
+two operands of a product of activations have formats of their own, but one entry in a config, and
+so one width.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ __all__ = ["TensorGroup", "Workload"]
 
 @dataclass(frozen=True, slots=True)
 class TensorGroup:
-    """Tensors of one format.
+    """Tensors of one width and exponent limit.
 
     Attributes
     ----------
@@ -92,7 +94,7 @@ class Workload:
 
     @property
     def groups(self) -> tuple[TensorGroup, ...]:
-        """The tensors that are codes, by format."""
+        """The tensors that are codes, by what they share."""
         return _groups(self)
 
     def layer(self, name: str) -> LayerShape:
