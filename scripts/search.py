@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from dybit.hw.matrix_engine import MatrixEngine
 from dybit.quant.cache import cache_directory
 from dybit.quant.config import QuantConfig
 from dybit.quant.precision import PrecisionMode
@@ -18,10 +17,10 @@ from dybit.quant.search.found_config import found_config
 from dybit.quant.search.front import exact_front, greedy_front
 from dybit.quant.search.solver import Method, solve
 from dybit.scripts.console import UserError, console, progress, write
+from dybit.scripts.engine_cost import engine_cost
 from dybit.scripts.inputs import IMAGE_SIZE
 from dybit.scripts.search_report import front_json, front_table, solution_table, summary
 from dybit.scripts.search_target import Target, measured, shaped
-from dybit.sim.schedule_cost import ScheduleCost
 
 __all__ = ["search"]
 
@@ -176,7 +175,7 @@ def _problem(target: Target, searched: QuantConfig, pins: list[str]) -> Problem:
         except ValueError as error:
             raise UserError(f"--pin {name}: {error}") from None
     array = searched.array
-    cost = ScheduleCost(array, MatrixEngine(array).latency)
+    cost = engine_cost(array)
     return Problem.build(target.workload, array.modes, cost, target.sensitivity, pins=pinned)
 
 

@@ -192,7 +192,7 @@ def test_what_stays_float_is_printed(files: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("model.py:build --architecture resnet18", "either MODEL or --architecture"),
+        ("model.py:build --architecture resnet18", "exactly one of MODEL and --architecture"),
         ("", "exactly one of MODEL and --architecture must be given"),
         ("--architecture resnet18", "--weights must be given for --architecture resnet18"),
         (
