@@ -92,7 +92,7 @@ class OutputStore(wiring.Component):
             m.d.sync += [rows_to_ask.eq(rows_to_ask - 1), address.eq(address + tile.row_stride)]
 
         # Words read wait in a small queue, which always has a place for what has been asked for.
-        m.submodules.queue = queue = fifo.SyncFIFO(width=len(beats.i.payload), depth=_AHEAD)
+        m.submodules.queue = queue = fifo.SyncFIFO(width=8 * self.array.columns + 1, depth=_AHEAD)
         reads, last_word = Signal(), Signal()
         asked, asked_last = Signal(), Signal()
         m.d.comb += [

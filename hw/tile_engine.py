@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.burst import Command
+from dybit.hw.depthwise_unit import DepthwiseUnit
 from dybit.hw.descriptor_reader import DescriptorReader, ErrorCode
 from dybit.hw.input_loader import InputLoader
 from dybit.hw.matrix_engine import MatrixEngine
@@ -59,7 +60,7 @@ class TileEngine(wiring.Component):
     def __init__(self, array, accelerator):
         self.array = array
         self.accelerator = accelerator
-        self.matrix_engine = MatrixEngine(array)
+        self.matrix_engine = MatrixEngine(array, further_sums=accelerator.depthwise_kernel > 0)
         clients = {}
         for client in READ_CLIENTS:
             clients[f"{client}_command"] = Out(stream.Signature(Command))
@@ -119,7 +120,10 @@ class TileEngine(wiring.Component):
         wiring.connect(m, store.data, wiring.flipped(self.output_data))
 
         self._memories(m, engine, loader, walker, drainer, store)
-        self._vectors(m, engine, weights, walker)
+        row_taken = self._vectors(m, engine, weights, walker)
+        if accelerator.depthwise_kernel:
+            row_taken |= self._depthwise(m, engine, weights, walker)
+        m.d.comb += weights.o.ready.eq(row_taken)
         m.d.comb += [
             reader.start.eq(self.start),
             reader.address.eq(self.address),
@@ -211,9 +215,12 @@ class TileEngine(wiring.Component):
         ]
 
     def _vectors(self, m, engine, weights, walker):
-        """Give the array its vectors and its weights, and tell the walker what it holds."""
+        """Give the array its vectors and its weights, and tell the walker what it holds.
+
+        Returns whether a row of weights is the array's and taken.
+        """
         array = self.array
-        word = Signal(8 * array.rows, reset_less=True)
+        self._word = word = Signal(8 * array.rows, reset_less=True)
         m.d.sync += word.eq(self._activation.data)
         vector = walker.vector
         discard = Signal()
@@ -240,7 +247,6 @@ class TileEngine(wiring.Component):
             engine.weights.mode.eq(row.mode),
             engine.weights.exponent_limit.eq(row.exponent_limit),
             transfer.eq(engine.weights.valid & engine.weights.ready),
-            weights.o.ready.eq(transfer),
             swap.eq(engine.activations.valid & engine.activations.swap),
             walker.weights_loaded.eq(transfer & ~swap & (rows_loaded == array.rows - 1)),
         ]
@@ -248,3 +254,18 @@ class TileEngine(wiring.Component):
             m.d.sync += rows_loaded.eq(transfer)
         with m.Elif(transfer):
             m.d.sync += rows_loaded.eq(rows_loaded + 1)
+        return transfer
+
+    def _depthwise(self, m, engine, weights, walker):
+        """Do for the depthwise unit what `_vectors` does for the array, and send its sums on."""
+        m.submodules.depthwise_unit = unit = DepthwiseUnit(self.array, self.accelerator)
+        wiring.connect(m, unit.partial_sums, engine.further_sums)
+        m.d.comb += [
+            unit.clear.eq(self.clear),
+            unit.word.eq(self._word),
+            unit.vector.eq(walker.vector),
+            unit.weights.valid.eq(weights.o.valid & weights.o.payload.depthwise & ~self.clear),
+            unit.weights.payload.eq(weights.o.payload),
+            walker.taps_loaded.eq(unit.taps_loaded),
+        ]
+        return unit.weights.valid & unit.weights.ready
