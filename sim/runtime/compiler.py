@@ -29,8 +29,8 @@ from dybit.sim.board_driver import (
 from dybit.sim.runtime import engine_layer, host
 from dybit.sim.runtime.engine_layer import EngineLayer, Hardware
 from dybit.sim.runtime.inputs import packings
-from dybit.sim.runtime.memory import Constants, Lifetime, aligned, place
 from dybit.sim.runtime.packing import pixel_bytes
+from dybit.sim.runtime.placement import Constants, Lifetime, aligned, place
 from dybit.sim.runtime.tiling import Tiling, choose, output_layout, tiles
 
 __all__ = ["compile"]

@@ -13,15 +13,15 @@ from dybit.quant.accelerator_config import AcceleratorConfig
 from dybit.quant.array_config import ArrayConfig
 from dybit.sim.board_driver import DESCRIPTOR_BYTES, Array, Device, Fields, Report
 from dybit.sim.runtime.engine_layer import Hardware
-from dybit.sim.runtime.golden_tile import BusFault, Memory, compute_tile
+from dybit.sim.runtime.golden_tile import compute_tile
 from dybit.sim.runtime.host import HOST_OPERATIONS
+from dybit.sim.runtime.memory import PAGE, BusFault, Memory
 from dybit.sim.runtime.rules import ADDRESS_LIMIT, broken_rule
 
 __all__ = ["GoldenDevice", "hardware_of"]
 
 ILLEGAL_DESCRIPTOR, LIST, READ_DECERR, WRITE_DECERR = 1, 2, 4, 6
 LIST_ALIGNMENT = 64
-PAGE = 4096
 
 
 def hardware_of(manifest: Mapping[str, Any]) -> Hardware:
@@ -51,9 +51,14 @@ class GoldenDevice(Device):
     ) -> None:
         super().__init__(manifest)
         self.hardware = hardware_of(self.manifest)
-        self.memory = np.zeros(memory, np.uint8)
+        self._memory = Memory(memory)
         self.base = base
         self._table: list[dict[str, Any]] = self.manifest["descriptor"]
+
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """All bytes, from address 0 on."""
+        return self._memory.content
 
     def operations(self) -> Mapping[str, Callable[..., Array]]:
         """Return what the host can compute, by kind."""
@@ -61,23 +66,22 @@ class GoldenDevice(Device):
 
     def allocate(self, size: int) -> int:
         """Return the base, with as much memory behind it."""
-        grown = max(0, self.base + size - len(self.memory))
-        self.memory = np.concatenate([self.memory, np.zeros(grown, np.uint8)])
+        self._memory.grow(self.base + size)
         return self.base
 
     def write(self, address: int, data: Array) -> None:
         """Write bytes to memory."""
-        Memory(self.memory).write(address, data)
+        self._memory.write(address, data)
 
     def read(self, address: int, size: int) -> NDArray[np.uint8]:
         """Return a copy of bytes of memory."""
-        return Memory(self.memory).read(address, size).copy()
+        return self._memory.read(address, size).copy()
 
     def execute(self, address: int, length: int) -> Report:
         """Work through the list of `length` descriptors at `address`."""
         if address % LIST_ALIGNMENT or address >= ADDRESS_LIMIT or not length:
             return Report(LIST, 0, 0, {})
-        memory = Memory(self.memory)
+        memory = self._memory
         for index in range(length):
             try:
                 raw = memory.read(address + index * DESCRIPTOR_BYTES, DESCRIPTOR_BYTES)

@@ -9,41 +9,15 @@ from dybit.quant.array_config import ArrayConfig
 from dybit.quant.formats import DyBit, NumberFormat
 from dybit.quant.precision import MODES, PrecisionMode
 from dybit.sim import golden
-from dybit.sim.board_driver import Array, Fields, pack, unpack
+from dybit.sim.board_driver import Fields, pack, unpack
 from dybit.sim.runtime.engine_layer import Hardware
+from dybit.sim.runtime.memory import Memory
 from dybit.sim.runtime.packing import PARAMETER_BYTES
 
-__all__ = ["BusFault", "Memory", "compute_tile"]
+__all__ = ["compute_tile"]
 
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
-
-
-class BusFault(Exception):
-    """An access beyond the memory."""
-
-    def __init__(self, writing: bool) -> None:
-        super().__init__("address beyond the memory")
-        self.writing = writing
-
-
-class Memory:
-    """Bytes at addresses, from 0 on."""
-
-    def __init__(self, content: Bytes) -> None:
-        self._content = content
-
-    def read(self, address: int, size: int) -> Bytes:
-        """Return a view of bytes."""
-        if address + size > len(self._content):
-            raise BusFault(writing=False)
-        return self._content[address : address + size]
-
-    def write(self, address: int, data: Array) -> None:
-        """Write bytes."""
-        if address + len(data) > len(self._content):
-            raise BusFault(writing=True)
-        self._content[address : address + len(data)] = data
 
 
 def compute_tile(fields: Fields, memory: Memory, hardware: Hardware) -> None:

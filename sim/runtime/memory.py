@@ -1,73 +1,62 @@
-"""Where everything lies: constants, lists and the buffers of tensors, from address 0 on."""
+"""Memory of devices without hardware: bytes from address 0 on."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALIGNMENT", "Constants", "Lifetime", "place"]
+from dybit.sim.board_driver import Array
 
-ALIGNMENT = 64
-"""Of whatever a descriptor points at."""
+__all__ = ["PAGE", "BusFault", "Memory"]
 
+PAGE = 4096
+"""What plans are aligned to, and where they are put by default."""
 
-def aligned(size: int) -> int:
-    """Return a size rounded up to whole units of `ALIGNMENT`."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-class Constants:
-    """The bytes that no run changes, in the order they are added."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self.size = 0
-
-    def add(self, blob: NDArray[np.uint8]) -> int:
-        """Append a blob and return its address."""
-        address = self.size
-        padded = np.zeros(aligned(blob.size), np.uint8)
-        padded[: blob.size] = blob
-        self._parts.append(padded.tobytes())
-        self.size += padded.size
-        return address
-
-    @property
-    def content(self) -> bytes:
-        """All of them."""
-        return b"".join(self._parts)
+Bytes = NDArray[np.uint8]
 
 
-@dataclass(slots=True)
-class Lifetime:
-    """A buffer to place: its bytes, and the first and the last moment it holds something."""
+class BusFault(ValueError):
+    """An access beyond the memory's end.
 
-    size: int
-    first: int
-    last: int
-    address: int = -1
-
-    def meets(self, other: Lifetime) -> bool:
-        """Return whether both hold something at some moment."""
-        return self.first <= other.last and other.first <= self.last
-
-
-def place(buffers: list[Lifetime], start: int) -> int:
-    """Give each buffer the lowest address that is free all its life; return where they end.
-
-    The largest come first, so that small ones fill what they leave.
+    Attributes
+    ----------
+    writing : bool
     """
-    placed: list[Lifetime] = []
-    for buffer in sorted(buffers, key=lambda each: (-each.size, each.first)):
-        address = start
-        for other in sorted(placed, key=lambda each: each.address):
-            if not buffer.meets(other):
-                continue
-            if address + buffer.size <= other.address:
-                break
-            address = max(address, other.address + aligned(other.size))
-        buffer.address = address
-        placed.append(buffer)
-    return max((each.address + aligned(each.size) for each in placed), default=start)
+
+    def __init__(self, address: int, size: int, end: int, writing: bool) -> None:
+        super().__init__(f"address of {size} bytes must be 0 to {end - size}, not {address}")
+        self.writing = writing
+
+
+class Memory:
+    """Bytes at addresses.
+
+    Parameters
+    ----------
+    size : int
+
+    Members
+    -------
+    content : ndarray of uint8
+    """
+
+    def __init__(self, size: int) -> None:
+        self.content: Bytes = np.zeros(size, np.uint8)
+
+    def grow(self, size: int) -> None:
+        """Have at least `size` bytes; new ones are 0."""
+        spare = max(0, size - len(self.content))
+        self.content = np.concatenate([self.content, np.zeros(spare, np.uint8)])
+
+    def read(self, address: int, size: int) -> Bytes:
+        """Return a view of bytes."""
+        return self._inside(address, size, writing=False)
+
+    def write(self, address: int, data: Array) -> None:
+        """Write bytes."""
+        self._inside(address, len(data), writing=True)[:] = data
+
+    def _inside(self, address: int, size: int, writing: bool) -> Bytes:
+        if address < 0 or address + size > len(self.content):
+            raise BusFault(address, size, len(self.content), writing)
+        return self.content[address : address + size]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dybit.sim.board_driver import Array, RegisterDevice
 from dybit.sim.library import build_library
-from dybit.sim.runtime.golden_device import PAGE
 from dybit.sim.runtime.host import HOST_OPERATIONS
+from dybit.sim.runtime.memory import PAGE, Memory
 from dybit.sim.verilated import check_content
 
 __all__ = ["ModelError", "RtlDevice"]
@@ -48,11 +48,6 @@ class RtlDevice(RegisterDevice):
     trace : path, optional
         VCD file to write every cycle to; such a model is slower, and built apart.
 
-    Members
-    -------
-    memory : ndarray of uint8
-    cycles : int
-        Clock cycles so far.
     """
 
     def __init__(
@@ -73,7 +68,7 @@ class RtlDevice(RegisterDevice):
             None if trace is None else str(trace).encode(), latency
         )
         self.base = base
-        self.memory = np.zeros(0, np.uint8)
+        self._memory = Memory(0)
         self._grow(memory)
         self._library.accelerator_reset(self._handle, RESET_CYCLES)
 
@@ -99,6 +94,11 @@ class RtlDevice(RegisterDevice):
             self.close()
 
     @property
+    def memory(self) -> NDArray[np.uint8]:
+        """All bytes, from address 0 on."""
+        return self._memory.content
+
+    @property
     def cycles(self) -> int:
         """Clock cycles so far."""
         count: int = self._library.accelerator_cycles(self._handle)
@@ -115,11 +115,11 @@ class RtlDevice(RegisterDevice):
 
     def write(self, address: int, data: Array) -> None:
         """Write bytes to memory."""
-        self._inside(address, len(data))[:] = data
+        self._memory.write(address, data)
 
     def read(self, address: int, size: int) -> NDArray[np.uint8]:
         """Return a copy of bytes of memory."""
-        return self._inside(address, size).copy()
+        return self._memory.read(address, size).copy()
 
     def read_register(self, offset: int) -> int:
         """Return a register."""
@@ -164,16 +164,8 @@ class RtlDevice(RegisterDevice):
 
     def _grow(self, size: int) -> None:
         """Have at least so much memory."""
-        spare = max(0, size - len(self.memory))
-        self.memory = np.concatenate([self.memory, np.zeros(spare, np.uint8)])
+        self._memory.grow(size)
         self._library.accelerator_attach(self._handle, self.memory.ctypes.data, len(self.memory))
-
-    def _inside(self, address: int, size: int) -> NDArray[np.uint8]:
-        if address < 0 or address + size > len(self.memory):
-            raise ValueError(
-                f"address must be 0 to {len(self.memory) - size}, not {address}, for {size} bytes"
-            )
-        return self.memory[address : address + size]
 
     @staticmethod
     def _check(response: int, what: str, offset: int) -> None:

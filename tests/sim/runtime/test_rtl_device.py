@@ -149,7 +149,7 @@ def test_steps(device: RtlDevice) -> None:
 
 
 def test_memory_is_guarded_and_grows(device: RtlDevice) -> None:
-    with pytest.raises(ValueError, match="address must be 0 to 12240, not 12241, for 16 bytes"):
+    with pytest.raises(ValueError, match="address of 16 bytes must be 0 to 12240, not 12241"):
         device.read(SIZE - 15, 16)
     before = device.memory.copy()
     assert device.allocate(2 * SIZE) == 4096
