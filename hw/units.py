@@ -83,7 +83,6 @@ class _Splitter:
         self.units = {}  # name -> Unit, children before parents
         self.by_fingerprint = {}
         self.by_text = {}
-        self.instances = {}  # Instance put in a component's place -> (Unit, component)
         self.owner = SignalDict()  # signal that is no port -> component that uses it
         self.elaborate = Fragment.get
         self.inline = False
@@ -124,20 +123,20 @@ class _Splitter:
             for part in parts:
                 part._MustUse__used = True
         ports = {name: value for name, (value, _) in component_ports(obj).items()} | unit.clocks
-        instance = Instance(
+        return Instance(
             unit.name, *((port.direction[0], port.name, ports[port.name]) for port in unit.ports)
         )
-        self.instances[instance] = (unit, obj)
-        return instance
 
     def convert(self, component, fragment, name):
         """Return the unit of a component whose own components are instances already."""
         child_ports = SignalDict()
         for child, child_name, _ in fragment.subfragments:
-            if child in self.instances:
-                _, child_component = self.instances[child]
-                for port, (value, _) in component_ports(child_component).items():
-                    child_ports[value] = f"{child_name}__{port}"
+            if self.stands_for_unit(child):
+                # Known by name: what resets or enables its parent has made a copy of it.
+                clocks = self.units[child.type].clocks
+                for port, (value, _) in child.ports.items():
+                    if port not in clocks:
+                        child_ports[value] = f"{child_name}__{port}"
         ports = component_ports(component)
         design = fragment.prepare(ports, hierarchy=(_PLACEHOLDER,))
         self._check_reach(design, component)
@@ -169,11 +168,15 @@ class _Splitter:
         )
         return unit
 
+    def stands_for_unit(self, fragment):
+        """Return whether a fragment is an instance put in a component's place."""
+        return isinstance(fragment, Instance) and fragment.type in self.units
+
     def _children(self, fragment):
         """Yield the name of each instance in a fragment, parts that are no component included."""
         for child, _, _ in fragment.subfragments:
-            if child in self.instances:
-                yield self.instances[child][0].name
+            if self.stands_for_unit(child):
+                yield child.type
             else:
                 yield from self._children(child)
 
