@@ -138,9 +138,8 @@ class BurstSplitter(wiring.Component):
         return m
 
 
-def connect_aligned(m, source, target, alignment):
-    """Connect streams of `Command`; lower bits of addresses become 0, for synthesis to use."""
-    zeros = exact_log2(alignment)
+def connect_aligned(m, source, target, zeros):
+    """Connect streams of `Command`; the `zeros` lowest bits of addresses become constants."""
     m.d.comb += [
         target.valid.eq(source.valid),
         target.payload.bytes.eq(source.payload.bytes),

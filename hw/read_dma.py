@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.axi import BURST_INCR, BUS_BYTES, CACHE, SIZE, AXI4ReadSignature, Response
 from dybit.hw.burst import POSITION_BITS, Burst, BurstSplitter, Command, connect_aligned
-from dybit.hw.byte_lanes import QUEUE_DEPTH, alignment_bits, rotate_right
+from dybit.hw.byte_lanes import QUEUE_DEPTH, alignment_bits, buffer_depth, rotate_right
 from dybit.hw.read_buffer import ReadBuffer, ReadData
 
 __all__ = ["ReadData", "ReadDma"]
@@ -65,9 +65,9 @@ class ReadDma(wiring.Component):
     def __init__(self, clients, depth=256, alignment=1):
         if not isinstance(clients, int) or clients < 1:
             raise ValueError(f"clients must be a number, at least 1, not {clients!r}")
-        self.alignment = alignment
-        self.splitters = [BurstSplitter() for _ in range(clients)]
-        self.buffers = [ReadBuffer(depth, alignment) for _ in range(clients)]
+        self.clients = clients
+        self.depth = buffer_depth(depth)
+        self.alignment_bits = alignment_bits(alignment)
         super().__init__(
             {
                 **{f"command_{i}": In(stream.Signature(Command)) for i in range(clients)},
@@ -83,7 +83,7 @@ class ReadDma(wiring.Component):
         m = Module()
         origin = data.StructLayout(
             {
-                "client": range(max(2, len(self.buffers))),
+                "client": range(max(2, self.clients)),
                 "start": POSITION_BITS,
                 "last": 1,
                 "extra": 1,
@@ -97,18 +97,20 @@ class ReadDma(wiring.Component):
         m.d.comb += self.idle.eq(~origins.level.any())
         m.d.sync += dropping.eq(stopping & ~self.idle)
 
-        self._ask(m, stopping, origins, origin)
-        self._take(m, stopping, origins, origin)
-
-        for i, (splitter, buffer) in enumerate(zip(self.splitters, self.buffers, strict=True)):
-            m.submodules[f"splitter_{i}"] = splitter
-            m.submodules[f"buffer_{i}"] = buffer
-            connect_aligned(m, getattr(self, f"command_{i}"), splitter.i, self.alignment)
+        splitters, buffers = [], []
+        for i in range(self.clients):
+            m.submodules[f"splitter_{i}"] = splitter = BurstSplitter()
+            m.submodules[f"buffer_{i}"] = buffer = ReadBuffer(self.depth, 1 << self.alignment_bits)
+            connect_aligned(m, getattr(self, f"command_{i}"), splitter.i, self.alignment_bits)
             wiring.connect(m, wiring.flipped(getattr(self, f"data_{i}")), buffer.o)
             m.d.comb += [splitter.clear.eq(stopping), buffer.clear.eq(stopping)]
+            splitters.append(splitter)
+            buffers.append(buffer)
+        self._ask(m, stopping, splitters, buffers, origins, origin)
+        self._take(m, stopping, buffers, origins, origin)
         return m
 
-    def _ask(self, m, stopping, origins, origin):
+    def _ask(self, m, stopping, splitters, buffers, origins, origin):
         """Announce the bursts, and remember for whom they are."""
         axi = self.axi
         address = Signal(len(axi.araddr) - POSITION_BITS, reset_less=True)
@@ -120,7 +122,7 @@ class ReadDma(wiring.Component):
             axi.arburst.eq(BURST_INCR),
             axi.arcache.eq(CACHE),
         ]
-        could = Signal(len(self.buffers))
+        could = Signal(self.clients)
         chosen = Signal(Burst)
         asked = data.View(origin, origins.w_data)
         free = Signal()
@@ -131,8 +133,8 @@ class ReadDma(wiring.Component):
             asked.last.eq(chosen.last),
             asked.extra.eq(chosen.extra),
         ]
-        for i in reversed(range(len(could))):
-            splitter, buffer = self.splitters[i], self.buffers[i]
+        for i in reversed(range(self.clients)):
+            splitter, buffer = splitters[i], buffers[i]
             turn = free & could[i] & ~could[:i].any()
             m.d.comb += [
                 could[i].eq(splitter.o.valid & buffer.fits),
@@ -151,7 +153,7 @@ class ReadDma(wiring.Component):
         with m.Elif(axi.arready):
             m.d.sync += axi.arvalid.eq(0)
 
-    def _take(self, m, stopping, origins, origin):
+    def _take(self, m, stopping, buffers, origins, origin):
         """Take the beats that come, and bring them to their client."""
         axi = self.axi
         valid = Signal()
@@ -169,12 +171,11 @@ class ReadDma(wiring.Component):
         with m.If(valid & failed & ~stopping):
             m.d.comb += self.error.eq(response)
 
-        fixed = alignment_bits(self.alignment)
         burst = data.View(origin, origins.r_data)
-        start = burst.start[fixed:]
-        rotated = rotate_right(m, word, start, "rotated", 1 << fixed)
+        start = burst.start[self.alignment_bits :]
+        rotated = rotate_right(m, word, start, "rotated", 1 << self.alignment_bits)
         m.d.comb += origins.r_en.eq(valid & ends)
-        for i, buffer in enumerate(self.buffers):
+        for i, buffer in enumerate(buffers):
             m.d.comb += [
                 buffer.beat_valid.eq(valid & (burst.client == i) & ~stopping),
                 buffer.beat.data.eq(rotated),

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.axi import BURST_INCR, BUS_BYTES, CACHE, SIZE, AXI4WriteSignature, Response
 from dybit.hw.burst import POSITION_BITS, Burst, BurstSplitter, Command, connect_aligned
-from dybit.hw.byte_lanes import QUEUE_DEPTH
+from dybit.hw.byte_lanes import QUEUE_DEPTH, alignment_bits, buffer_depth
 from dybit.hw.write_buffer import WriteBuffer, WriteData
 
 __all__ = ["WriteData", "WriteDma"]
@@ -18,13 +18,13 @@ class WriteDma(wiring.Component):
     A burst is announced only when all its data are in the buffer, so the bus never waits in the
     middle of one. ``bready`` is always 1.
 
-    Latency: 4 cycles from a burst's last data to its address, one more to its first beat.
-    Throughput: one beat a cycle, bursts and transfers without a gap; one burst a cycle. A transfer
-    that touches one beat more than its bytes fill takes a cycle more than it has data. At most
-    `OUTSTANDING` bursts await their response.
+    Latency: `LATENCY` cycles from a burst's last data to its first beat; its address comes a cycle
+    before. Throughput: one beat a cycle, bursts and transfers without a gap; one burst a cycle. A
+    transfer that touches one beat more than its bytes fill takes a cycle more than it has data. At
+    most `OUTSTANDING` bursts await their response.
 
-    Abort: from the cycle in which `abort` is 1, no burst is announced that was not before;
-    what is left of those that were is written with strobes of 0, all but a beat that was on the bus
+    Abort: from the cycle in which `abort` is 1, no burst is announced that was not before; what
+    is left of those that were is written with strobes of 0, all but a beat that was on the bus
     already. Commands and data are thrown away until neither `abort` is 1 nor a response is due,
     and as long no command is taken. Then everything works as after a reset. A pulse is enough.
 
@@ -57,12 +57,12 @@ class WriteDma(wiring.Component):
         If a parameter is out of its range.
     """
 
+    LATENCY = 4
     OUTSTANDING = QUEUE_DEPTH
 
     def __init__(self, depth=256, alignment=1):
-        self.alignment = alignment
-        self.splitter = BurstSplitter()
-        self.buffer = WriteBuffer(depth, alignment)
+        self.depth = buffer_depth(depth)
+        self.alignment_bits = alignment_bits(alignment)
         super().__init__(
             {
                 "command": In(stream.Signature(Command)),
@@ -77,8 +77,8 @@ class WriteDma(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.splitter = splitter = self.splitter
-        m.submodules.buffer = buffer = self.buffer
+        m.submodules.splitter = splitter = BurstSplitter()
+        m.submodules.buffer = buffer = WriteBuffer(self.depth, 1 << self.alignment_bits)
         # For each burst that awaits its response, whether it ends a transfer.
         m.submodules.finals = finals = fifo.SyncFIFOBuffered(width=1, depth=self.OUTSTANDING)
         dropping = Signal()
@@ -89,14 +89,14 @@ class WriteDma(wiring.Component):
             buffer.clear.eq(stopping),
         ]
         m.d.sync += dropping.eq(stopping & ~self.idle)
-        connect_aligned(m, self.command, splitter.i, self.alignment)
+        connect_aligned(m, self.command, splitter.i, self.alignment_bits)
         wiring.connect(m, splitter.o, buffer.burst)
         wiring.connect(m, wiring.flipped(self.data), buffer.i)
 
         issue = Signal()
-        self._announce(m, issue)
+        self._announce(m, issue, buffer)
         m.d.comb += [finals.w_en.eq(issue), finals.w_data.eq(buffer.o.payload.last)]
-        writing, last_taken = self._write(m, issue, stopping)
+        writing, last_taken = self._write(m, issue, buffer, stopping)
         m.d.comb += [
             issue.eq(
                 buffer.o.valid
@@ -110,8 +110,8 @@ class WriteDma(wiring.Component):
         self._answer(m, finals, stopping)
         return m
 
-    def _announce(self, m, issue):
-        axi, burst = self.axi, self.buffer.o.payload
+    def _announce(self, m, issue, buffer):
+        axi, burst = self.axi, buffer.o.payload
         address = Signal(len(burst.beat), reset_less=True)
         length = Signal(8, reset_less=True)
         m.d.comb += [
@@ -126,9 +126,9 @@ class WriteDma(wiring.Component):
         with m.Elif(axi.awready):
             m.d.sync += axi.awvalid.eq(0)
 
-    def _write(self, m, issue, stopping):
+    def _write(self, m, issue, buffer, stopping):
         """Put the beats of a burst on the bus; return whether one is at hand, and its end."""
-        axi, buffer = self.axi, self.buffer
+        axi = self.axi
         burst = Signal(Burst, reset_less=True)  # `length` counts down
         writing = Signal()
         take = Signal()

@@ -1,4 +1,4 @@
-"""Memory behind AXI4 for Amaranth's simulator, which also checks the manager's side of the protocol.
+"""Memory behind AXI4 in Amaranth's simulator; it checks what the manager does, too.
 
 Each half is driven in two steps a cycle: `drive` sets what the manager sees, `sample` looks at
 what is transferred at the coming clock edge.
@@ -65,6 +65,9 @@ class _Half:
         self.choose = random.Random(seed)
         self.cycle = 0
         self.bursts: list[dict[str, int]] = []
+
+    def progress(self) -> tuple[int, ...]:
+        return (len(self.bursts),)
 
     def chance(self) -> bool:
         return self.go == 1.0 or self.choose.random() < self.go

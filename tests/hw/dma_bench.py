@@ -24,6 +24,14 @@ class Transfer(NamedTuple):
 
 
 class _Client:
+    """What both kinds have in common: commands.
+
+    Members
+    -------
+    elements : data taken or given so far
+    finished : transfers that are over
+    """
+
     def __init__(self, transfers: Iterable[Transfer], offer: float, accept: float, seed: int):
         self.transfers = list(transfers)
         self.offer = offer
@@ -31,6 +39,8 @@ class _Client:
         self.choose = random.Random(seed)
         self.asked = 0
         self.asking = False
+        self.elements = 0
+        self.finished = 0
 
     def drive_command(self, ctx: Any, command: Any) -> None:
         if not self.asking and self.asked < len(self.transfers):
@@ -40,6 +50,9 @@ class _Client:
             ctx.set(command.payload.bytes, transfer.bytes)
         ctx.set(command.valid, self.asking)
 
+    def progress(self) -> tuple[int, ...]:
+        return self.asked, self.elements, self.finished
+
     def sample_command(self, ctx: Any, command: Any) -> None:
         if self.asking and ctx.get(command.ready):
             self.asked += 1
@@ -47,13 +60,7 @@ class _Client:
 
 
 class ReadClient(_Client):
-    """Asks client `index` of a `ReadDma` for transfers and checks what comes.
-
-    Members
-    -------
-    elements : data taken so far
-    finished : transfers that came in full
-    """
+    """Asks client `index` of a `ReadDma` for transfers and checks what comes."""
 
     def __init__(
         self,
@@ -72,8 +79,6 @@ class ReadClient(_Client):
         self.data = getattr(dut, f"data_{index}")
         self.base = base
         self.contents = contents
-        self.elements = 0
-        self.finished = 0
         self.within = 0
         self.held: tuple[int, int] | None = None
 
@@ -139,15 +144,13 @@ class WriteClient(_Client):
             for end in [transfer.address - base + transfer.bytes]
             for at in range(transfer.address - base, end, BEAT)
         ]
-        self.given = 0
         self.giving = False
-        self.finished = 0
 
     def drive(self, ctx: Any) -> None:
         self.drive_command(ctx, self.dut.command)
-        if not self.giving and self.given < len(self.words):
+        if not self.giving and self.elements < len(self.words):
             self.giving = self.offer == 1.0 or self.choose.random() < self.offer
-            word = self.words[self.given]
+            word = self.words[self.elements]
             word += self.choose.randbytes(BEAT - len(word))
             ctx.set(self.dut.data.payload.data, int.from_bytes(word, "little"))
         ctx.set(self.dut.data.valid, self.giving)
@@ -155,7 +158,7 @@ class WriteClient(_Client):
     def sample(self, ctx: Any) -> None:
         self.sample_command(ctx, self.dut.command)
         if self.giving and ctx.get(self.dut.data.ready):
-            self.given += 1
+            self.elements += 1
             self.giving = False
         self.finished += ctx.get(self.dut.done)
 
@@ -168,32 +171,30 @@ async def cycles(
     ctx: Any,
     actors: Iterable[Any],
     until: Callable[[], bool],
-    patience: int = 400,
-    each: Callable[[Any], None] = lambda ctx: None,
+    patience: int = 512,
+    each: Callable[[Any], None] | None = None,
 ) -> int:
     """Run all actors until a condition holds; return the cycles it took.
 
-    Fails when none of them takes or gives anything for `patience` cycles.
+    Fails when they have neither taken nor given anything for `patience` cycles. `each` is called in
+    every cycle, once the actors are through with it.
     """
     actors = list(actors)
-    count, quiet, before = 0, 0, None
+    count, before = 0, None
     while not until():
         for actor in actors:
             actor.drive(ctx)
         for actor in actors:
             actor.sample(ctx)
-        each(ctx)
-        now = [vars(actor).get(name) for actor in actors for name in _PROGRESS]
-        now += [len(actor.bursts) for actor in actors if hasattr(actor, "bursts")]
-        quiet = quiet + 1 if now == before else 0
-        before = now
-        assert quiet < patience, f"nothing moves after {count} cycles"
+        if each is not None:
+            each(ctx)
+        if count % patience == 0:
+            now = [actor.progress() for actor in actors]
+            assert now != before, f"nothing moved for {patience} cycles, after {count} cycles"
+            before = now
         await ctx.tick()
         count += 1
     return count
-
-
-_PROGRESS = ("asked", "elements", "given", "finished", "answered")
 
 
 def simulate(dut: Any, bench: Callable[..., Awaitable[None]]) -> None:

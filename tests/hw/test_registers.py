@@ -63,7 +63,8 @@ def test_fields_lie_apart_and_within_their_register() -> None:
         taken = 0
         for field in register.fields:
             mask = ((1 << field.bits) - 1) << field.low
-            assert field.bits > 0 and taken & mask == 0, (register.name, field.name)
+            assert field.bits > 0
+            assert taken & mask == 0, (register.name, field.name)
             taken |= mask
         assert 0 < taken < 1 << 32
 
