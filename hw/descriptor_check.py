@@ -228,7 +228,7 @@ class DescriptorCheck(wiring.Component):
             tile.weights.exponent_limit.eq(d.weight_limit),
             tile.weights.address.eq(d.weights_address),
             tile.weights.taps.eq(results["taps"]),
-            tile.weights.blocks.eq(d.block_count),
+            tile.weights.blocks.eq(self._weight_blocks(d, depthwise, width)),
             tile.weights.column_tiles.eq(d.column_tiles),
             tile.walk.depthwise.eq(depthwise),
             tile.walk.mode.eq(facts.mode),
@@ -267,6 +267,14 @@ class DescriptorCheck(wiring.Component):
             *("pad_top", "pad_left", "block_count", "block_step", "column_tiles"),
         ):
             m.d.comb += tile.walk[name].eq(d[name])
+
+    def _weight_blocks(self, d, depthwise, width):
+        """Return the blocks of an array's tile, or the taps in a row of a depthwise kernel."""
+        if not self.accelerator.depthwise_kernel:
+            return d.block_count
+        # Pixels in a single column follow each other as those of a row do: so do the taps.
+        row = Mux(width == 1, d.kernel_height, d.kernel_width)
+        return Mux(depthwise, row, d.block_count)
 
 
 _PRODUCTS = (

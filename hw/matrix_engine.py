@@ -10,9 +10,14 @@ from dybit.hw.esb_encoder import ESBEncoder
 from dybit.hw.mode import mode_shape
 from dybit.hw.output_format import OutputFormat
 from dybit.hw.requantizer import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, Requantizer
-from dybit.hw.systolic_array import ActivationsSignature, SystolicArray, WeightsSignature
+from dybit.hw.systolic_array import (
+    ActivationsSignature,
+    PartialSumsSignature,
+    SystolicArray,
+    WeightsSignature,
+)
 
-__all__ = ["MatrixEngine", "array_encoder"]
+__all__ = ["MatrixEngine", "accumulator_tag", "array_encoder"]
 
 
 def array_encoder(array):
@@ -20,6 +25,11 @@ def array_encoder(array):
     if array.family == "esb":
         return ESBEncoder([array.activation_format(bits, True) for bits in array.activation_widths])
     return Encoder(array.activation_widths)
+
+
+def accumulator_tag(array):
+    """Return the layout of what goes with partial sums: the accumulator they are added to."""
+    return data.StructLayout({"address": range(max(2, array.accumulator_depth)), "first": 1})
 
 
 class MatrixEngine(wiring.Component):
@@ -38,6 +48,8 @@ class MatrixEngine(wiring.Component):
     Parameters
     ----------
     array : dybit.quant.config.ArrayConfig
+    further_sums : bool
+        Partial sums come from elsewhere, too.
 
     Members
     -------
@@ -53,11 +65,13 @@ class MatrixEngine(wiring.Component):
         The lanes that `drain` named, sign-extended to 48 bits a column whatever the build.
     codes : Out
         Their codes, 8 bits a column.
+    further_sums : In(PartialSumsSignature), only with `further_sums`
+        Partial sums besides the array's; never in a cycle in which those arrive.
     """
 
-    def __init__(self, array):
+    def __init__(self, array, further_sums=False):
         self.array = array
-        self.systolic_array = SystolicArray(array, _tag_layout(array))
+        self.systolic_array = SystolicArray(array, accumulator_tag(array))
         lane_shape = range(max(2, array.max_lanes))
         parameters = wiring.Signature(
             {
@@ -77,14 +91,17 @@ class MatrixEngine(wiring.Component):
                 "format": Out(OutputFormat),
             }
         )
+        partial_sums = PartialSumsSignature(array, accumulator_tag(array))
+        further = {"further_sums": In(partial_sums)} if further_sums else {}
         super().__init__(
             {
-                "activations": In(ActivationsSignature(array, _tag_layout(array))),
+                "activations": In(ActivationsSignature(array, accumulator_tag(array))),
                 "weights": In(WeightsSignature(array)),
                 "parameters": In(parameters),
                 "drain": In(drain),
                 "accumulators": Out(_columns_signature(array, signed(BIAS_BITS))),
                 "codes": Out(_columns_signature(array, 8)),
+                **further,
             }
         )
 
@@ -108,6 +125,8 @@ class MatrixEngine(wiring.Component):
         wiring.connect(m, wiring.flipped(self.activations), systolic_array.activations)
         wiring.connect(m, wiring.flipped(self.weights), systolic_array.weights)
         partial_sums = systolic_array.partial_sums
+        if "further_sums" in self.signature.members:
+            partial_sums = self._either(m, partial_sums, self.further_sums)
 
         drain_valid, drain_lane, drain_format = self.drain.valid, self.drain.lane, self.drain.format
         for stage in range(1, Accumulator.READ_LATENCY + 1):
@@ -152,6 +171,16 @@ class MatrixEngine(wiring.Component):
 
         return m
 
+    def _either(self, m, sums, further):
+        """Return what arrives, of partial sums that never do so in one cycle."""
+        either = PartialSumsSignature(self.array, accumulator_tag(self.array)).create()
+        for name in ("sums", "mode", "tag"):
+            m.d.comb += getattr(either, name).eq(getattr(sums, name))
+            with m.If(further.valid):
+                m.d.comb += getattr(either, name).eq(getattr(further, name))
+        m.d.comb += either.valid.eq(sums.valid | further.valid)
+        return either
+
     def _parameters(self, m, column, lane):
         """Hold the re-quantisation parameters of `column`, a register a lane; return `lane`'s."""
         # A bias that the array's layers may have fits the sum it goes into.
@@ -171,10 +200,6 @@ class MatrixEngine(wiring.Component):
             with m.If(lane == index):
                 m.d.comb += selected.eq(held)
         return selected
-
-
-def _tag_layout(array):
-    return data.StructLayout({"address": range(max(2, array.accumulator_depth)), "first": 1})
 
 
 def _columns_signature(array, shape):

@@ -23,7 +23,8 @@ class Tile(data.StructLayout):
     Fields
     ------
     load : input rectangle and parameters in memory
-    weights : weights in memory, and how many tiles of them there are
+    weights : weights in memory, and how many tiles of them there are; of a depthwise tile `blocks`
+        are the taps that lie in one row
     walk : the walk over the input words; a depthwise tile is walked in strides of 1, and the unit
         keeps to its own
     drain : the results and their formats

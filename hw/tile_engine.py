@@ -120,10 +120,9 @@ class TileEngine(wiring.Component):
         wiring.connect(m, store.data, wiring.flipped(self.output_data))
 
         self._memories(m, engine, loader, walker, drainer, store)
-        row_taken = self._vectors(m, engine, weights, walker)
+        self._vectors(m, engine, weights, walker)
         if accelerator.depthwise_kernel:
-            row_taken |= self._depthwise(m, engine, weights, walker)
-        m.d.comb += weights.o.ready.eq(row_taken)
+            self._depthwise(m, engine, weights, walker)
         m.d.comb += [
             reader.start.eq(self.start),
             reader.address.eq(self.address),
@@ -215,12 +214,9 @@ class TileEngine(wiring.Component):
         ]
 
     def _vectors(self, m, engine, weights, walker):
-        """Give the array its vectors and its weights, and tell the walker what it holds.
-
-        Returns whether a row of weights is the array's and taken.
-        """
+        """Give the array its vectors and its weights, and tell the walker what it holds."""
         array = self.array
-        self._word = word = Signal(8 * array.rows, reset_less=True)
+        word = Signal(8 * array.rows, reset_less=True)
         m.d.sync += word.eq(self._activation.data)
         vector = walker.vector
         discard = Signal()
@@ -247,6 +243,7 @@ class TileEngine(wiring.Component):
             engine.weights.mode.eq(row.mode),
             engine.weights.exponent_limit.eq(row.exponent_limit),
             transfer.eq(engine.weights.valid & engine.weights.ready),
+            weights.o.ready.eq(transfer),
             swap.eq(engine.activations.valid & engine.activations.swap),
             walker.weights_loaded.eq(transfer & ~swap & (rows_loaded == array.rows - 1)),
         ]
@@ -254,7 +251,6 @@ class TileEngine(wiring.Component):
             m.d.sync += rows_loaded.eq(transfer)
         with m.Elif(transfer):
             m.d.sync += rows_loaded.eq(rows_loaded + 1)
-        return transfer
 
     def _depthwise(self, m, engine, weights, walker):
         """Do for the depthwise unit what `_vectors` does for the array, and send its sums on."""
@@ -262,10 +258,11 @@ class TileEngine(wiring.Component):
         wiring.connect(m, unit.partial_sums, engine.further_sums)
         m.d.comb += [
             unit.clear.eq(self.clear),
-            unit.word.eq(self._word),
+            unit.word.eq(engine.activations.word),
             unit.vector.eq(walker.vector),
             unit.weights.valid.eq(weights.o.valid & weights.o.payload.depthwise & ~self.clear),
             unit.weights.payload.eq(weights.o.payload),
             walker.taps_loaded.eq(unit.taps_loaded),
         ]
-        return unit.weights.valid & unit.weights.ready
+        with m.If(unit.weights.valid & unit.weights.ready):
+            m.d.comb += weights.o.ready.eq(1)

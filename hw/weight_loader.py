@@ -22,15 +22,18 @@ class WeightRow(data.StructLayout):
     word : for each column its packed weights; byte k meets activation lane k
     mode, exponent_limit : as the array is told them
     depthwise : the row is for the depthwise unit
+    ends_row, last : where that is built: the last tap of a row of the kernel, or of the kernel
     """
 
-    def __init__(self, array):
+    def __init__(self, array, accelerator):
+        taps = {"ends_row": 1, "last": 1} if accelerator.depthwise_kernel else {}
         super().__init__(
             {
                 "word": data.ArrayLayout(data.ArrayLayout(8, array.word_bytes), array.columns),
                 "mode": mode_shape(array),
                 "exponent_limit": 4,
                 "depthwise": 1,
+                **taps,
             }
         )
 
@@ -52,7 +55,7 @@ class WeightLoader(wiring.Component):
     i : In(stream.Signature(Tile(array)["weights"].shape))
     command, data :
         To and from a client of the `ReadDma`.
-    o : Out(stream.Signature(WeightRow(array)))
+    o : Out(stream.Signature(WeightRow(array, accelerator)))
     """
 
     def __init__(self, array, accelerator):
@@ -64,7 +67,7 @@ class WeightLoader(wiring.Component):
                 "i": In(stream.Signature(Tile(array)["weights"].shape)),
                 "command": Out(stream.Signature(Command)),
                 "data": In(stream.Signature(ReadData)),
-                "o": Out(stream.Signature(WeightRow(array))),
+                "o": Out(stream.Signature(WeightRow(array, accelerator))),
             }
         )
 
@@ -74,7 +77,7 @@ class WeightLoader(wiring.Component):
         column_bits = exact_log2(array.columns)
         m.submodules.units = units = WordsFromBeats(8 * array.columns)
         m.submodules.rows = rows = fifo.SyncFIFOBuffered(
-            width=WeightRow(array).size, depth=self.accelerator.weight_rows
+            width=WeightRow(array, self.accelerator).size, depth=self.accelerator.weight_rows
         )
 
         tile = Signal.like(self.i.payload, reset_less=True)
@@ -149,7 +152,7 @@ class WeightLoader(wiring.Component):
                 m.next = "TAKE"
 
         self._gather(m, tile, channel_bits, units, rows, pushed)
-        row = data.View(WeightRow(array), rows.r_data)
+        row = data.View(WeightRow(array, self.accelerator), rows.r_data)
         m.d.comb += [
             self.o.valid.eq(rows.r_rdy),
             self.o.payload.eq(row),
@@ -163,7 +166,7 @@ class WeightLoader(wiring.Component):
         gathered = Signal(data.ArrayLayout(8 * array.columns, array.word_bytes), reset_less=True)
         position = Signal(range(max(2, array.word_bytes)))
         full = Signal()
-        row = Signal(WeightRow(array))
+        row = Signal(WeightRow(array, self.accelerator))
         m.d.comb += [
             row.mode.eq(tile.mode),
             row.exponent_limit.eq(tile.exponent_limit),
@@ -173,6 +176,8 @@ class WeightLoader(wiring.Component):
             pushed.eq(full & rows.w_rdy),
             units.o.ready.eq(~full | pushed),
         ]
+        if self.accelerator.depthwise_kernel:
+            self._count_taps(m, tile, row, pushed)
         with m.If(pushed):
             m.d.sync += full.eq(0)
         with m.If(units.o.valid & units.o.ready):
@@ -190,3 +195,16 @@ class WeightLoader(wiring.Component):
                         for j in range(mode.channels):
                             byte = c * mode.channels + j
                             m.d.comb += row.word[c][j].eq(flat.word_select(byte, 8))
+
+    def _count_taps(self, m, tile, row, pushed):
+        """Tell the last tap of a kernel, and of each of its rows; `blocks` are those of a row."""
+        taps, taps_of_row = Signal.like(tile.taps), Signal.like(tile.blocks)
+        m.d.comb += [
+            row.ends_row.eq(taps_of_row == tile.blocks - 1),
+            row.last.eq(taps == tile.taps - 1),
+        ]
+        with m.If(pushed & tile.depthwise):
+            m.d.sync += [
+                taps.eq(Mux(row.last, 0, taps + 1)),
+                taps_of_row.eq(Mux(row.ends_row, 0, taps_of_row + 1)),
+            ]
