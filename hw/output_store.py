@@ -137,7 +137,9 @@ class OutputStore(wiring.Component):
 
         m.d.comb += [
             beats.clear.eq(self.clear),
-            beats.beats.eq((tile.row_bytes - 1) >> exact_log2(BEAT_BITS // 8)),
+            beats.beats.eq(
+                (tile.row_bytes - 1) >> exact_log2(BEAT_BITS // 8) & beats.word_beats - 1
+            ),
             self.data.valid.eq(beats.o.valid),
             self.data.payload.data.eq(beats.o.payload),
             beats.o.ready.eq(self.data.ready),
