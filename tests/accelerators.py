@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dybit.hw.descriptor import descriptor_table
-from dybit.quant.config import QuantConfig
+from dybit.quant.config import ConfigError, QuantConfig
 from dybit.quant.formats import DyBit, NumberFormat
 from dybit.quant.network import INPUT, AvgPool2d, Layer, QuantNetwork, QuantTensor
 from dybit.quant.precision import PrecisionMode
@@ -37,29 +37,37 @@ def draw_config(rng: np.random.Generator, family: dict[str, Any] | None = None) 
     family = FAMILIES[rng.integers(len(FAMILIES))] if family is None else family
     rows, columns = (int(side) for side in rng.choice((4, 8, 16), 2))
     narrow = ["W8A8", "W8A4", "W4A8", "W4A4"]
-    modes = narrow if "family" in family else [*narrow, "W2A4", "W4A2", "W2A2"]
-    sizes = {name: int(rng.choice((64, 128))) for name in ("activation_words", "output_words")}
-    return QuantConfig.from_dict(
-        {
-            "name": "drawn",
-            "array": {
-                "rows": rows,
-                "columns": columns,
-                "modes": modes,
-                "max_reduction": 4096,
-                "accumulator_depth": 2 * rows * int(rng.choice((1, 2))),
-                **family,
-            },
-            "default": {"weight_bits": 8, "activation_bits": 8},
-            "accelerator": {
-                **sizes,
-                "weight_rows": 2 * max(16, rows),
-                "parameter_groups": 64,
-                "depthwise_kernel": 3 if columns <= rows and rng.random() < 0.5 else 0,
-                "depthwise_width": 16,
-            },
-        }
-    )
+    array = {
+        "rows": rows,
+        "columns": columns,
+        "modes": narrow if "family" in family else [*narrow, "W2A4", "W4A2", "W2A2"],
+        "max_reduction": 4096,
+        "accumulator_depth": 2 * rows * int(rng.choice((1, 2))),
+        **family,
+    }
+    accelerator = {
+        "activation_words": int(rng.choice((64, 128))),
+        "output_words": int(rng.choice((64, 128))),
+        "weight_rows": 2 * max(16, rows),
+        "parameter_groups": 64,
+        "depthwise_width": 16,
+    }
+    # The longest kernel that the array's partial sums have room for, or no unit.
+    for kernel in (3, 2, 1, 0) if rng.random() < 0.6 else (0,):
+        config = QuantConfig.from_dict(
+            {
+                "name": "drawn",
+                "array": array,
+                "default": {"weight_bits": 8, "activation_bits": 8},
+                "accelerator": {**accelerator, "depthwise_kernel": kernel},
+            }
+        )
+        try:
+            config.accelerator.check_array(config.array)
+            break
+        except ConfigError:
+            continue
+    return config
 
 
 def draw_network(

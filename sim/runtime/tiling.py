@@ -20,8 +20,11 @@ BUS_BYTES = 16
 TILE_CYCLES = 64
 """Cycles that a tile takes at least, its descriptor being checked."""
 
+HANDOVER_CYCLES = 16
+"""Cycles between the work of one tile and that of the next."""
+
 RESTART_CYCLES = 40
-"""Cycles of a column tile's first weights on their way, and of the last sums."""
+"""Cycles of a layer's first weights on their way, and of its last sums."""
 
 COUNT_LIMIT = (1 << 16) - 1
 
@@ -290,9 +293,9 @@ class _Case:
         constants = weights + self.column_tiles * layer.lanes * array.columns * PARAMETER_BYTES
         drain = pixels * layout.groups
         store = pixels * layout.pixel_bytes // BUS_BYTES
-        steady = max(compute, load + constants // BUS_BYTES, drain, store, TILE_CYCLES)
+        flows = (compute, load + constants // BUS_BYTES, drain, store, TILE_CYCLES)
         bands, cuts = -(-layer.size[0] // height), -(-layer.size[1] // width)
         count = layer.images * bands * cuts
         last_drain = pixels * min(layout.groups, layer.lanes)
-        cycles = load + count * steady + last_drain + store + RESTART_CYCLES
+        cycles = load + count * (max(flows) + HANDOVER_CYCLES) + last_drain + store + RESTART_CYCLES
         return Tiling(height, width, count, cycles)
