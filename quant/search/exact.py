@@ -32,8 +32,11 @@ SCALE = 1e4
 NODES = 50_000
 """Nodes after which branching ends without a proof. Unlike seconds, the same on all machines."""
 
-ATTEMPTS = 4
-"""Programs with ever tighter limits, where solutions exceed theirs by rounding."""
+INFEASIBLE = 2
+"""Status of a program without solutions, as `scipy.optimize.milp` numbers them."""
+
+ATTEMPTS = 64
+"""Programs solved, each without the choices before it that exceeded the limit by rounding."""
 
 _Array = NDArray[np.float64]
 
@@ -112,42 +115,50 @@ class _Program:
         """Return the choice of least total `objective`, the other total limited, and its bound."""
         rows = np.arange(self._shape[0])
         best, total = known.choice, float(objective[rows, known.choice].sum())
-        bound, tightened = 0.0, limit
-        for attempt in range(ATTEMPTS):
-            choice, proved = self._run(objective, limited, tightened, total)
-            # What holds for the loosest limit holds for the one asked for.
-            bound = proved if not attempt else bound
+        excluded: list[Choice] = []
+        bound = 0.0
+        for _ in range(ATTEMPTS):
+            choice, bound = self._run(objective, limited, limit, total, excluded)
             if choice is None:
                 break
-            excess = float(limited[rows, choice].sum()) - limit
-            if excess <= 0 and constraint.holds(self._problem, choice):
+            if limited[rows, choice].sum() <= limit and constraint.holds(self._problem, choice):
                 if objective[rows, choice].sum() < total:
                     best = choice
                 break
-            tightened -= 2 * max(excess, abs(limit) * np.finfo(np.float64).eps)
+            excluded.append(choice)
         return best, min(bound, float(objective[rows, best].sum()))
 
     def _run(
-        self, objective: _Array, limited: _Array, limit: float, known: float
+        self,
+        objective: _Array,
+        limited: _Array,
+        limit: float,
+        known: float,
+        excluded: list[Choice],
     ) -> tuple[Choice | None, float]:
         unit = SCALE / known if known > 0 else 1.0
         row = limited.reshape(1, -1) * (SCALE / limit if limit > 0 else 1.0)
+        rules = [self._rules, LinearConstraint(row, -np.inf, SCALE if limit > 0 else 0)]
+        for choice in excluded:
+            # At least one layer must differ.
+            chosen = np.zeros(self._shape)
+            chosen[np.arange(len(choice)), choice] = 1
+            rules.append(LinearConstraint(chosen.reshape(1, -1), -np.inf, len(choice) - 1))
         with _muted():
             result = milp(
                 objective.reshape(-1) * unit,
                 integrality=np.ones(objective.size),
                 bounds=Bounds(0, self._problem.allowed.reshape(-1).astype(np.float64)),
-                constraints=[
-                    self._rules,
-                    LinearConstraint(row, -np.inf, SCALE if limit > 0 else 0),
-                ],
+                constraints=rules,
                 options={"mip_rel_gap": 0.0, "node_limit": self._nodes},
             )
+        if result.status == INFEASIBLE:
+            return None, float("inf")
         bound = 0.0 if result.mip_dual_bound is None else float(result.mip_dual_bound) / unit
         if result.x is None:
             return None, bound
-        choice: Choice = result.x.reshape(self._shape).argmax(axis=1)
-        return choice, bound
+        found: Choice = result.x.reshape(self._shape).argmax(axis=1)
+        return found, bound
 
 
 @contextmanager

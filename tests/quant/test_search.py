@@ -118,6 +118,37 @@ def test_greedy_keeps_to_its_constraint_and_to_the_groups(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS[:20])
+def test_exact_where_many_choices_are_equal_or_nearly(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (4, 3)
+    # Errors that a solver's tolerance does not tell from tenths, and few different cycles.
+    errors = rng.integers(0, 4, shape) / 10 + rng.integers(0, 2, shape) * 1e-11
+    problem = small(rng.integers(1, 5, shape).tolist(), errors.tolist(), [0, 1, 2, 2])
+    known = [(cycles, error) for cycles, error, _ in combinations(problem)]
+    for tenths in range(1, 8):
+        bound = tenths / 10 + 1e-14
+        if not any(error <= bound for _, error in known):
+            continue
+        found = exact(problem, MaxError(bound))
+        fewest = min(cycles for cycles, error in known if error <= bound)
+        assert (found.cycles, found.error <= bound) == (fewest, True)
+        least = min(error for cycles, error in known if cycles == fewest)
+        assert found.error == pytest.approx(least, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_budget_is_the_most_cycles_that_reach_the_factor(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(300):
+        cycles = int(rng.integers(2, 10 ** int(rng.integers(1, 10))))
+        problem = small([[int(rng.integers(cycles, 10**10)), 1, 1]], [[0.0, 0, 0]], [0])
+        reached = problem.baseline / cycles
+        for factor in (reached, np.nextafter(reached, 0), np.nextafter(reached, np.inf)):
+            budget = MinSpeedUp(float(factor)).budget(problem)
+            assert problem.baseline / budget >= factor > problem.baseline / (budget + 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:20])
 def test_fastest_and_most_exact(seed: int) -> None:
     problem = random_problem(seed, monotone=False)
     known = list(combinations(problem))
@@ -288,6 +319,19 @@ def test_published_networks_are_solved_to_the_proof(name: str) -> None:
         widths = table(name).widths(found.modes)  # raises where readers of a tensor differ
         for layer in table(name).array_layers:
             assert widths[layer.inputs[0]] == found.modes[layer.name].activation_bits
+
+
+def test_without_a_proof_the_gap_says_so() -> None:
+    problem = table_problem("resnet50")
+    for factor in (1.5, 2.5, 6.0):
+        constraint = MinSpeedUp(factor)
+        best, hasty = exact(problem, constraint), exact(problem, constraint, nodes=0)
+        assert hasty.speed_up >= factor
+        assert hasty.error <= min(greedy(problem, constraint, by).error for by in Ranking)
+        assert hasty.bound is not None
+        assert hasty.gap is not None
+        assert hasty.bound <= best.error * (1 + 1e-9) <= hasty.error * (1 + 2e-9)
+        assert hasty.gap >= (hasty.error - best.error) / hasty.error - 1e-9
 
 
 def test_solutions_do_not_vary() -> None:

@@ -22,8 +22,15 @@ from dybit.quant.search.cache import Cache, digest
 from dybit.quant.search.found_config import found_config
 from dybit.quant.search.synthetic import synthetic_errors
 from dybit.quant.sqnr import population_sqnr
-from dybit.quant.workloads import LayerKind, LayerShape, Workload, table
+from dybit.quant.workloads import (
+    LayerKind,
+    LayerShape,
+    Workload,
+    network_workload,
+    table,
+)
 from dybit.quant.workloads.layer_shape import Image
+from tests.networks import graph_network
 
 W8A8, W8A4, W4A8, W4A4, W2A4, W4A2, W2A2 = MODES
 
@@ -191,6 +198,20 @@ def test_the_config_states_what_departs_from_most_layers() -> None:
     assert text == found_config(found, workload, dict(reversed(modes.items()))).dumps()
     every = with_modes(QuantConfig.from_dict(BASE))
     assert found_config(every, workload, modes, keep_modes=True).modes == MODES
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_products_of_activations_state_their_width(bits: int) -> None:
+    workload = network_workload(graph_network())
+    by_width = {4: W4A4, 8: W8A8}
+    modes = {layer.name: by_width[12 - bits] for layer in workload.array_layers}
+    found = found_config(QuantConfig.from_dict(BASE), workload, modes)
+    assert found.default.mode == by_width[12 - bits]
+    # No layer with weights reads the operands: they have the widest width in use.
+    assert found.layer("scores").activation_bits == 12 - bits
+    modes["head"] = by_width[bits]
+    found = found_config(QuantConfig.from_dict(BASE), workload, modes)
+    assert found.layer("scores").activation_bits == 8
 
 
 def test_the_config_survives_its_file(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dybit.quant.config import QuantConfig
 from dybit.quant.formats import DyBit
@@ -218,6 +219,15 @@ def test_samples_are_uniform_and_of_all_batches() -> None:
     np.testing.assert_allclose(shares, 1 / 8, atol=0.01)
 
 
+def test_a_sample_stands_for_all_elements() -> None:
+    prepared = prepare(Small().eval(), CONFIG, data(1))
+    x = data(50_000)
+    operands = Operands(prepared, observe(prepared, list(x.split(10_000))), CONFIG)
+    found = operands.activations["hidden", 4].errors(Cache(None))
+    assert found.power == pytest.approx(float(x.square().sum()), rel=0.02)
+    assert found.relative == pytest.approx(activation_error(x.numpy(), DyBit(4)), rel=0.02)
+
+
 def test_other_models_have_other_fingerprints() -> None:
     def print_of(model: nn.Module) -> str:
         return fingerprint(prepare(model.eval(), CONFIG, data(1)), data(1))
@@ -228,14 +238,19 @@ def test_other_models_have_other_fingerprints() -> None:
             return self.head(self.hidden(x).clamp(0, 1e6))
 
     class Curved(Small):
+        approximate = "none"
+
         def forward(self, x: Tensor) -> Tensor:
-            return self.head(torch.tanh(self.hidden(x)))
+            return self.head(functional.gelu(self.hidden(x), approximate=self.approximate))
+
+    class Nearly(Curved):
+        approximate = "tanh"
 
     changed = Small()
     with torch.no_grad():
         changed.head.weight[0, 0] += 1e-3
     assert print_of(Small()) == print_of(Small())
-    models = (Small(), changed, Bounded(), Curved())
+    models = (Small(), changed, Bounded(), Curved(), Nearly())
     assert len({print_of(model) for model in models}) == len(models)
 
 

@@ -124,6 +124,26 @@ def test_widths_follow_from_modes() -> None:
     assert "fc" not in widths
 
 
+def test_what_two_sums_read_has_the_wider_of_their_widths() -> None:
+    point: dict[str, Any] = {"input_shape": (4, 4, 8), "output_shape": (4, 4, 8)}
+    whole: dict[str, Any] = {"input_shape": (4, 4, 8), "output_shape": (1, 1, 8)}
+    rows = [
+        ("a", LayerKind.CONV, (INPUT,), point),
+        ("sum", LayerKind.ADD, (INPUT, "a"), point),
+        ("mean", LayerKind.AVG_POOL, ("a",), whole),
+        ("narrow", LayerKind.CONV, ("sum",), point),
+        ("wide", LayerKind.LINEAR, ("mean",), {**whole, "input_shape": (1, 1, 8)}),
+        ("joined", LayerKind.CONCAT, ("narrow", "wide"), point),
+    ]
+    workload = Workload(
+        "sums",
+        (4, 4, 8),
+        tuple(LayerShape(name=n, kind=k, inputs=i, **sizes) for n, k, i, sizes in rows),
+    )
+    modes = {"a": MODES[8], "narrow": MODES[2], "wide": MODES[4]}
+    assert workload.widths(modes) == {INPUT: 8, "a": 4, "sum": 2, "mean": 4}
+
+
 def test_readers_of_a_tensor_must_agree() -> None:
     workload = table("resnet18")
     modes = {layer.name: MODES[8] for layer in workload.array_layers}

@@ -139,6 +139,21 @@ def test_every_kind_of_node(tmp_path: Path) -> None:
     assert not shared.signed
 
 
+@pytest.mark.parametrize(
+    ("automatic", "padding"),
+    [("SAME_UPPER", (0, 1, 1, 1)), ("SAME_LOWER", (1, 1, 0, 1)), ("VALID", (0, 0, 0, 0))],
+)
+def test_automatic_padding(tmp_path: Path, automatic: str, padding: tuple[int, ...]) -> None:
+    # 16 rows at stride 2 need one row more, 17 columns two.
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["out"], auto_pad=automatic, strides=[2, 2]),
+    ]
+    shapes: dict[str, list[Any]] = {"x": [1, 3, 16, 17]}
+    path = model(tmp_path / "m.onnx", nodes, [tensor("w", 4, 3, 3, 3)], shapes, "out")
+    (layer,) = onnx_workload(path).layers
+    assert (layer.name, layer.padding) == ("out", padding)
+
+
 def test_activations_that_are_read_twice_keep_their_relu_apart(tmp_path: Path) -> None:
     node = helper.make_node
     nodes = [
