@@ -181,7 +181,7 @@ def _instances(units):
     return counts
 
 
-def emit(component, name, directory, parameters=None, latency=None):
+def emit(component, name, directory, parameters=None, latency=None, tables=None):
     """Write a component as Verilog, one module a file, with waivers and a manifest.
 
     Parameters
@@ -195,6 +195,8 @@ def emit(component, name, directory, parameters=None, latency=None):
         design is removed.
     parameters, latency : dict, optional
         Recorded in the manifest: what the design was built with, cycles by path.
+    tables : dict of str to list, optional
+        Added to the manifest: what else its driver needs to know, such as the register map.
 
     Returns
     -------
@@ -225,6 +227,7 @@ def emit(component, name, directory, parameters=None, latency=None):
         },
         "parameters": parameters or {},
         "latency": latency or {},
+        **(tables or {}),
         "content_hash": f"sha256:{hashlib.sha256(''.join(verilog.values()).encode()).hexdigest()}",
     }
     waivers = ["`verilator_config"]

@@ -8,8 +8,8 @@ endif
 demo: $(STAMP) ## the whole chain on handwritten digits: train, quantise, emit, run the RTL
 	$(RUN) -m dybit.scripts.demo
 
-verilog: $(STAMP) ## build/verilog/CONFIG/: Verilog and manifest.json
-	$(RUN) -m dybit.scripts.verilog --config '$(CONFIG)'
+verilog: $(STAMP) ## build/verilog/CONFIG/: Verilog and manifest.json; TOP=accelerator: all of it
+	$(RUN) -m dybit.scripts.verilog --config '$(CONFIG)' $(if $(TOP),--top '$(TOP)')
 
 sim: $(STAMP) ## every RTL bench against its model; CONFIG=... names the array
 	$(RUN) -m dybit.scripts.sim $(if $(SIM_CONFIG),--config '$(SIM_CONFIG)')

@@ -1,22 +1,33 @@
-"""``make verilog`` and ``dybit verilog``: the accelerator of a config as Verilog."""
+"""``make verilog`` and ``dybit verilog``: the hardware of a config as Verilog."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dybit.hw.accelerator import Accelerator
+from dybit.hw.descriptor import descriptor_table
 from dybit.hw.matrix_engine import MatrixEngine
+from dybit.hw.registers import register_table
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
 from dybit.scripts.console import console, run
 
-__all__ = ["emit_array", "verilog"]
+__all__ = ["Top", "emit_accelerator", "emit_array", "verilog"]
 
 TOP = "dybit"
 """Name of the top module, and the prefix of all others."""
+
+
+class Top(StrEnum):
+    """What of the hardware is written."""
+
+    ENGINE = "engine"
+    ACCELERATOR = "accelerator"
 
 
 def emit_array(array: ArrayConfig, directory: Path) -> dict[str, Any]:
@@ -28,24 +39,60 @@ def emit_array(array: ArrayConfig, directory: Path) -> dict[str, Any]:
     return manifest
 
 
+def emit_accelerator(config: QuantConfig, directory: Path) -> dict[str, Any]:
+    """Write the accelerator of `config` into `directory` and return its manifest.
+
+    Beside what every manifest has, it lists registers and the fields of a descriptor.
+
+    Raises
+    ------
+    ConfigError
+        If no accelerator can be built around the array.
+    """
+    accelerator = Accelerator(config.array, config.accelerator)
+    manifest: dict[str, Any] = emit(
+        accelerator,
+        TOP,
+        directory,
+        parameters=config.accelerator.parameters(config.array),
+        latency=accelerator.engine.matrix_engine.latency,
+        tables={"registers": register_table(), "descriptor": descriptor_table()},
+    )
+    return manifest
+
+
 def verilog(
     config: Annotated[Path, typer.Option(help="Quant config.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder; default: build/verilog/<config>."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder; default: build/verilog/<config>, below it accelerator/ for that top.",
+        ),
     ] = None,
+    top: Annotated[
+        Top,
+        typer.Option(help="engine: array, accumulators, re-quantisers. accelerator: all of it."),
+    ] = Top.ENGINE,
 ) -> None:
-    """Write the accelerator of a config as Verilog, with manifest.json.
+    """Write the hardware of a config as Verilog, with manifest.json.
 
     Equal configs give equal files, byte for byte.
 
     \b
     dybit verilog --config configs/digits-mixed.toml -o build/my-verilog
+    dybit verilog --config configs/digits-mixed.toml --top accelerator
     """
     loaded = QuantConfig.load(config)
     directory = output or Path("build/verilog") / loaded.name
+    if top is Top.ACCELERATOR and output is None:
+        directory /= "accelerator"
     with console.status(f"writing {directory}"):
-        manifest = emit_array(loaded.array, directory)
+        if top is Top.ACCELERATOR:
+            manifest = emit_accelerator(loaded, directory)
+        else:
+            manifest = emit_array(loaded.array, directory)
     modes = ", ".join(mode.name for mode in loaded.modes)
     console.print(
         f"{directory}: {loaded.array.rows} x {loaded.array.columns} elements, {modes}; "
