@@ -12,6 +12,7 @@ from dybit.hw.depthwise_tap import (
     weight_number,
 )
 from dybit.hw.number_decoder import number_layout
+from dybit.hw.pipeline import delay
 
 __all__ = ["DepthwiseChannel"]
 
@@ -79,6 +80,8 @@ class DepthwiseChannel(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         loaded = self._load(m)
+        # The first column's sums begin with it: what is under way in a row of taps goes no further.
+        flush = delay(m, self.swap, self.taps[0][0].latency - 1, "flush", reset=True)
         sums = []
         for y, row in enumerate(self.taps):
             activation = Signal(
@@ -98,7 +101,7 @@ class DepthwiseChannel(wiring.Component):
                     tap.swap.eq(self.swap),
                 ]
                 if following is not None:
-                    m.d.comb += tap.sum_i.eq(following.sum_o)
+                    m.d.comb += [tap.sum_i.eq(following.sum_o), following.flush.eq(flush)]
                 following = tap
             sums.append(row[0].sum_o)
 

@@ -57,6 +57,8 @@ class DepthwiseTap(wiring.Component):
         Taken into use by `swap`.
     swap : In(1)
         The next activation is the first to meet `weight`.
+    flush : In(1)
+        Let `sum_o` be 0 in the next cycle.
     sum_i, sum_o : In, Out
     """
 
@@ -67,6 +69,7 @@ class DepthwiseTap(wiring.Component):
                 "activation": In(tap_activation_layout(array)),
                 "weight": In(number_layout(*weight_number(array))),
                 "swap": In(1),
+                "flush": In(1),
                 "sum_i": In(signed(sum_bits)),
                 "sum_o": Out(signed(sum_bits)),
             }
@@ -91,8 +94,14 @@ class DepthwiseTap(wiring.Component):
                 product.eq(self.activation.integer * weight.integer),
                 total.eq(self.sum_i + product),
             ]
-            return m
+        else:
+            m.d.sync += total.eq(self._add_floating(m, weight))
+        with m.If(self.flush):
+            m.d.sync += total.eq(0)
+        return m
 
+    def _add_floating(self, m, weight):
+        """Return the sum with the product that a `FloatingMultiplier` makes."""
         (spec, _), (w_spec, _) = activation_number(self.array), weight_number(self.array)
         products = [
             self.array.max_activation(mode.activation_bits)
@@ -109,8 +118,8 @@ class DepthwiseTap(wiring.Component):
         )
         for port, number in ((multiplier.a, self.activation), (multiplier.b, weight)):
             m.d.comb += [port[name].eq(number[name]) for name in port.shape().members]
-        sign = delay(m, self.activation.sign ^ weight.sign, multiplier.LATENCY, "sign")
         # To subtract the product is to invert it and to carry a 1 in.
-        extended = Cat(multiplier.product, Const(0, len(total) - len(multiplier.product)))
-        m.d.sync += total.eq(add(self.sum_i, extended ^ sign.replicate(len(total)), sign))
-        return m
+        sign = delay(m, self.activation.sign ^ weight.sign, multiplier.LATENCY, "sign")
+        bits = len(self.sum_i)
+        product = Cat(multiplier.product, Const(0, bits - len(multiplier.product)))
+        return add(self.sum_i, product ^ sign.replicate(bits), sign)
