@@ -22,6 +22,7 @@ __all__ = ["WAIVERS", "emit"]
 # What Amaranth's back end forces; everything else Verilator warns of is an error.
 WAIVERS = {
     "PROCASSINIT": "registers carry their initial value in the declaration, as FPGAs load it",
+    "SYMRSVDWORD": "ports keep the names that drivers know; Verilator's C++ has its own for them",
     "UNUSEDSIGNAL": "sums are written a bit wider than the signal that takes their low bits",
     "WIDTHEXPAND": "operands are written at their own width and extended by the operator",
 }

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Bank", "Counter", "Mixer", "Names", "OwnDomain", "Product"]
+__all__ = ["Bank", "Counter", "Interrupting", "Mixer", "Names", "OwnDomain", "Product"]
 
 
 class Operation(enum.Enum, shape=2):
@@ -154,6 +154,18 @@ class Names(wiring.Component):
         m.d.sync += [pair.eq(self.i), other.eq(pair.high + 1), same[0].eq(pair.low)]
         m.d.sync += [same[1].eq(same[0] + other), same[2].eq(same[1] ^ pair.high)]
         m.d.sync += self.field.eq(same[2] + counter.count + pair.high)
+        return m
+
+
+class Interrupting(wiring.Component):
+    """Has a port whose name C++ programs use, too."""
+
+    i: In(8)
+    interrupt: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.interrupt.eq(self.i == 0)
         return m
 
 
