@@ -82,8 +82,23 @@ class AcceleratorConfig(ConfigTable):
                 f"accelerator.depthwise_kernel: {self.depthwise_kernel} is not allowed; "
                 "must be 0 where array.columns exceeds array.rows"
             )
+        lines += self._kernel_too_large(array)
         if lines:
             raise ConfigError("\n".join(lines))
+
+    def _kernel_too_large(self, array: ArrayConfig) -> list[str]:
+        """Return a line if sums over a depthwise kernel leave the lane of partial sums."""
+        fits, tightest = self.depthwise_kernel, None
+        for mode in array.modes:
+            while array.sum_bits(mode, fits**2) > array.partial_sum_lane_bits(mode):
+                fits, tightest = fits - 1, mode
+        if tightest is None:
+            return []
+        return [
+            f"accelerator.depthwise_kernel: {self.depthwise_kernel} is not allowed; must be at "
+            f"most {fits}, or array.rows more than {array.rows} ({tightest} partial sums have "
+            f"{array.partial_sum_lane_bits(tightest)} bits)"
+        ]
 
     def parameters(self, array: ArrayConfig) -> dict[str, Any]:
         """Return what a build is known by: the array's fields, and under ``accelerator`` these."""

@@ -58,9 +58,13 @@ class ArrayConfig(OperandConfig):
         """Bytes of weights an element holds: one for each activation lane."""
         return self.max_channels
 
+    def sum_bits(self, mode: PrecisionMode, terms: int) -> int:
+        """Bits, sign included, of the sum of so many products in `mode`."""
+        return (self._largest_product(mode) * terms).bit_length() + 1
+
     def partial_sum_needed_bits(self, mode: PrecisionMode) -> int:
         """Bits, sign included, of the sum of one full column in `mode`."""
-        return self._bits(mode, mode.channels * self.rows)
+        return self.sum_bits(mode, mode.channels * self.rows)
 
     @property
     def partial_sum_bits(self) -> int:
@@ -73,7 +77,7 @@ class ArrayConfig(OperandConfig):
 
     def accumulator_needed_bits(self, mode: PrecisionMode) -> int:
         """Bits, sign included, of a sum over `max_reduction` products in `mode`."""
-        return self._bits(mode, self.max_reduction)
+        return self.sum_bits(mode, self.max_reduction)
 
     @property
     def accumulator_bits(self) -> int:
@@ -153,9 +157,6 @@ class ArrayConfig(OperandConfig):
 
     def _largest_product(self, mode: PrecisionMode) -> int:
         return self.max_activation(mode.activation_bits) * self.max_weight(mode.weight_bits)
-
-    def _bits(self, mode: PrecisionMode, terms: int) -> int:
-        return (self._largest_product(mode) * terms).bit_length() + 1
 
     def _word(self, widths: Iterable[int]) -> int:
         # A multiple of the most lanes, so that each mode's lanes are equal and fill the word.
