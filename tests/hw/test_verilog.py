@@ -19,9 +19,10 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.units import unit_name
 from dybit.hw.verilog import WAIVERS, emit
 from dybit.hw.yosys import YosysError, run_yosys
-from dybit.sim.toolchain import ToolFailed, icarus, run_tool, verilator, verilator_environment
+from dybit.sim.toolchain import ToolFailed
 from dybit.sim.verilated import CompiledModel
 from tests.hw.players import play
+from tests.hw.verilog_checks import check_with_icarus, check_with_verilator, check_with_yosys
 from tests.hw.verilog_designs import Bank, Counter, Interrupting, Mixer, Names, OwnDomain
 
 CYCLES = 3000
@@ -125,7 +126,7 @@ def test_parts_of_words_are_those_of_the_simulator(tmp_path, vectors):
     expected = play(Parts(), "parts", inputs, "amaranth", tmp_path)
     assert play(Parts(), "parts", inputs, "compiled", tmp_path) == expected
     manifest = json.loads((tmp_path / "verilog" / "manifest.json").read_text())
-    lint(tmp_path / "verilog", manifest, tmp_path / "verilog" / manifest["waivers"])
+    check_with_verilator(tmp_path / "verilog", manifest, tmp_path / "lint.log")
     vectors("parts of words", 1024)
 
 
@@ -212,45 +213,31 @@ def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
     assert not (tmp_path / "manifest.json").exists()
 
 
-def lint(directory, manifest, waivers):
-    run_tool(
-        [verilator(), "--lint-only", "-Wall", "--top-module", manifest["top"], waivers]
-        + [directory / path for path in manifest["verilog"]],
-        directory / "lint.log",
-        verilator_environment(),
-    )
-
-
 def test_verilator_finds_nothing_but_the_waivers(tmp_path):
     assert set(WAIVERS) == {"PROCASSINIT", "SYMRSVDWORD", "UNUSEDSIGNAL", "WIDTHEXPAND"}
     for rule, reason in WAIVERS.items():
         directory = tmp_path / rule
         manifest, _ = emitted(directory, Interrupting if rule == "SYMRSVDWORD" else Mixer)
         waivers = directory / manifest["waivers"]
-        lint(directory, manifest, waivers)
+        check_with_verilator(directory, manifest, tmp_path / "lint.log")
         assert re.findall(r"-rule (\w+)", waivers.read_text()) == list(WAIVERS)
         lines = waivers.read_text().splitlines()
         assert f"// {reason}" in lines
         fewer = directory / "fewer.vlt"
         fewer.write_text("\n".join(line for line in lines if rule not in line))
         with pytest.raises(ToolFailed, match=rule):
-            lint(directory, manifest, fewer)
+            check_with_verilator(directory, manifest, tmp_path / "lint.log", fewer)
 
 
 def test_icarus_accepts_it(tmp_path, debian_tool):
     debian_tool("iverilog")
     manifest, _ = emitted(tmp_path)
-    files = [tmp_path / path for path in manifest["verilog"]]
-    log = tmp_path / "icarus.log"
-    run_tool([icarus(), "-g2005", "-Wall", "-o", tmp_path / "mixer.vvp", *files], log)
-    assert log.read_text() == ""
+    check_with_icarus(tmp_path, manifest, tmp_path / "icarus.log")
 
 
 def test_yosys_accepts_it(tmp_path):
     manifest, _ = emitted(tmp_path)
-    files = " ".join(manifest["verilog"])
-    script = f"read_verilog {files}\nhierarchy -check -top mixer\nproc\ncheck -assert"
-    assert "Warning" not in run_yosys(script, tmp_path)
+    check_with_yosys(tmp_path, manifest)
 
 
 def test_yosys_says_what_it_refused(tmp_path):

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dybit.hw.yosys import run_yosys
 from dybit.quant.config import QuantConfig
 from dybit.scripts.verilog import emit_array
-from dybit.sim.toolchain import icarus, run_tool, verilator, verilator_environment
+from tests.hw.verilog_checks import check_with_icarus, check_with_verilator, check_with_yosys
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -43,27 +42,16 @@ def test_elements_share_one_module(design):
 
 
 def test_verilator_finds_nothing_but_the_waivers(design, tmp_path):
-    directory, _ = design
-    manifest, files = read(directory)
-    options = ("--lint-only", "-Wall", "--top-module", manifest["top"])
-    run_tool(
-        [verilator(), *options, directory / manifest["waivers"], *files],
-        tmp_path / "lint.log",
-        verilator_environment(),
-    )
+    manifest, _ = read(design[0])
+    check_with_verilator(design[0], manifest, tmp_path / "lint.log")
 
 
 def test_icarus_accepts_it(design, tmp_path, debian_tool):
     debian_tool("iverilog")
-    _, files = read(design[0])
-    log = tmp_path / "icarus.log"
-    run_tool([icarus(), "-g2005", "-Wall", "-o", tmp_path / "design.vvp", *files], log)
-    assert log.read_text() == ""
+    manifest, _ = read(design[0])
+    check_with_icarus(design[0], manifest, tmp_path / "icarus.log")
 
 
 def test_yosys_accepts_it(design):
-    directory, _ = design
-    manifest, files = read(directory)
-    script = f"read_verilog {' '.join(path.name for path in files)}\nhierarchy -check -top "
-    printed = run_yosys(f"{script}{manifest['top']}\nproc\ncheck -assert", directory)
-    assert "Warning" not in printed
+    manifest, _ = read(design[0])
+    check_with_yosys(design[0], manifest)
