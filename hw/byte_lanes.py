@@ -4,7 +4,7 @@ from amaranth import *
 
 from dybit.hw.axi import BURST_BEATS, BUS_BYTES
 
-__all__ = ["QUEUE_DEPTH", "alignment_bits", "buffer_depth", "rotate_right"]
+__all__ = ["QUEUE_DEPTH", "alignment_bits", "buffer_depth", "lanes_below", "rotate_right"]
 
 QUEUE_DEPTH = 33
 """Bursts that a queue holds: 32 in a memory, a number that needs no wrapping, and one in front."""
@@ -28,6 +28,12 @@ def buffer_depth(depth):
     if not isinstance(depth, int) or depth < 2 * BURST_BEATS or depth & depth - 1:
         raise ValueError(f"depth must be a power of two, at least {2 * BURST_BEATS}, not {depth!r}")
     return depth
+
+
+def lanes_below(position):
+    """Return for each byte of a beat whether it lies below `position`."""
+    top = BUS_BYTES - 1  # below no position
+    return Cat(*(position > lane for lane in range(top)), Const(0, 1))
 
 
 def rotate_right(m, word, count, name, step=1):

@@ -63,9 +63,10 @@ class EventCounters(wiring.Component):
         read_port, write_port = words.read_port(), words.write_port()
         index_bits = exact_log2(self.count)
 
-        turn = Signal(index_bits)
-        added = Signal(index_bits, reset_less=True)
-        written = Signal(index_bits, reset_less=True)
+        # One behind the other at all times, so that no counter's turn comes again too soon.
+        turn = Signal(index_bits, init=2, reset_less=True)
+        added = Signal(index_bits, init=1, reset_less=True)
+        written = Signal(index_bits, init=0, reset_less=True)
         total = Signal(self.bits, reset_less=True)
         # Words not to be looked at: what they hold is from before the last `clear`.
         stale = Signal(self.count, init=-1)

@@ -7,7 +7,7 @@ from amaranth.utils import exact_log2
 
 from dybit.hw.axi import BURST_BEATS, BUS_BYTES
 from dybit.hw.burst import POSITION_BITS
-from dybit.hw.byte_lanes import alignment_bits, buffer_depth
+from dybit.hw.byte_lanes import alignment_bits, buffer_depth, lanes_below
 from dybit.hw.lanes import add
 
 __all__ = ["ReadBuffer", "ReadData", "beat_layout"]
@@ -125,10 +125,8 @@ class ReadBuffer(wiring.Component):
                 word.eq(next_beat.data),
                 last.eq(next_beat.last),
                 partial.eq(start.any() & ~next_beat.last),
+                from_next.eq(Mux(next_beat.last, 0, lanes_below(start)[::-1])),
             ]
-            for index in range(BUS_BYTES):
-                joined = (start > BUS_BYTES - 1 - index) & ~next_beat.last
-                m.d.sync += from_next[index].eq(joined)
         with m.If(self.clear):
             m.d.sync += [held.eq(0), room.eq(self.depth)]
 

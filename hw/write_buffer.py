@@ -6,7 +6,13 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.axi import BURST_BEATS, BUS_BYTES
 from dybit.hw.burst import Burst
-from dybit.hw.byte_lanes import QUEUE_DEPTH, alignment_bits, buffer_depth, rotate_right
+from dybit.hw.byte_lanes import (
+    QUEUE_DEPTH,
+    alignment_bits,
+    buffer_depth,
+    lanes_below,
+    rotate_right,
+)
 
 __all__ = ["WriteBuffer", "WriteData"]
 
@@ -96,9 +102,9 @@ class WriteBuffer(wiring.Component):
         )
         with m.If(self.i.ready & self.i.valid):
             m.d.sync += before.eq(rotated)
-        for lane in range(BUS_BYTES):
+        for lane, from_before in enumerate(lanes_below(start)):
             byte = slice(8 * lane, 8 * lane + 8)
-            m.d.comb += beats.w_data[byte].eq(Mux(start > lane, before[byte], rotated[byte]))
+            m.d.comb += beats.w_data[byte].eq(Mux(from_before, before[byte], rotated[byte]))
 
         m.d.comb += [
             self.o.valid.eq(bursts.r_rdy),

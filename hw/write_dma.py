@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.axi import BURST_INCR, BUS_BYTES, CACHE, SIZE, AXI4WriteSignature, Response
 from dybit.hw.burst import POSITION_BITS, Burst, BurstSplitter, Command, connect_aligned
-from dybit.hw.byte_lanes import QUEUE_DEPTH, alignment_bits, buffer_depth
+from dybit.hw.byte_lanes import QUEUE_DEPTH, alignment_bits, buffer_depth, lanes_below
 from dybit.hw.write_buffer import WriteBuffer, WriteData
 
 __all__ = ["WriteData", "WriteDma"]
@@ -144,11 +144,9 @@ class WriteDma(wiring.Component):
             axi.wstrb.eq(enabled),
             axi.wlast.eq(wlast),
         ]
-        for lane in range(BUS_BYTES):
-            outside = (burst.first & (lane < burst.start)) | (
-                ends & burst.last & (lane > burst.end)
-            )
-            m.d.comb += strobes[lane].eq(~outside & ~stopping)
+        before = Mux(burst.first, lanes_below(burst.start), 0)
+        after = Mux(ends & burst.last, lanes_below(~burst.end)[::-1], 0)
+        m.d.comb += strobes.eq(Mux(stopping, 0, ~(before | after)))
         with m.If(take):
             m.d.sync += [
                 axi.wvalid.eq(1),
