@@ -11,6 +11,10 @@ Python 3.10 and NumPy 1.21 will do, as PYNQ has them.
 from __future__ import annotations
 
 import json
+import mmap
+import os
+import select
+import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,17 +28,21 @@ from numpy.typing import NDArray
 __all__ = [
     "ERRORS",
     "IMAGES",
+    "BoardDevice",
     "Buffer",
     "Device",
     "Download",
     "EngineError",
     "Host",
+    "Mapping32",
     "Plan",
     "PlanError",
     "RegisterDevice",
     "Report",
+    "ReservedMemory",
     "Result",
     "Run",
+    "UioInterrupt",
     "Upload",
     "encode_descriptor",
     "load_manifest",
@@ -65,6 +73,7 @@ ADDRESSES = ("input_address", "weights_address", "parameters_address", "output_a
 
 ALIGNMENT = 4096
 DESCRIPTOR_BYTES = 128
+REGISTER_BYTES = 4096
 MAGIC, HARDWARE_VERSION = 0x44594254, 1
 PLAN_FILE, IMAGE_FILE = "plan.json", "image.bin"
 VERSION = 1
@@ -655,6 +664,238 @@ class RegisterDevice(Device):
         self.start(address, length)
         self.wait()
         return self.report()
+
+
+# Boards
+
+
+class Mapping32:
+    """Registers, or memory, in a file of the system that can be mapped: /dev/mem, /dev/uio0.
+
+    Parameters
+    ----------
+    path : path
+    size : int
+        Bytes to map.
+    offset : int
+        Of the first in the file; a multiple of the page size.
+
+    Members
+    -------
+    content : ndarray of uint8
+    """
+
+    def __init__(self, path: str | Path, size: int, offset: int = 0) -> None:
+        # Not through the cache: what the accelerator writes is seen, and it sees what we write.
+        file = os.open(path, os.O_RDWR | os.O_SYNC)
+        try:
+            self._map = mmap.mmap(file, size, offset=offset)
+        finally:
+            os.close(file)
+        self.content = np.frombuffer(self._map, np.uint8)
+        self._words = np.frombuffer(self._map, np.uint32, size // 4)
+
+    def read(self, offset: int) -> int:
+        """Return a word of 32 bits."""
+        return int(self._words[offset // 4])
+
+    def write(self, offset: int, value: int) -> None:
+        """Write a word of 32 bits."""
+        self._words[offset // 4] = value
+
+
+class ReservedMemory:
+    """Memory that the system leaves to the accelerator.
+
+    Parameters
+    ----------
+    content : ndarray of uint8
+        As this processor sees it.
+    address : int
+        Of its first byte, as the accelerator sees it.
+    """
+
+    def __init__(self, content: NDArray[np.uint8], address: int) -> None:
+        self._content = content
+        self._address = address
+
+    def allocate(self, size: int) -> int:
+        """Return an address for `size` bytes; each call takes back what the last one gave."""
+        base = -(-self._address // ALIGNMENT) * ALIGNMENT
+        self._place(base, size)
+        return base
+
+    def write(self, address: int, data: Array) -> None:
+        """Write bytes."""
+        self._content[self._place(address, len(data))] = data
+
+    def read(self, address: int, size: int) -> NDArray[np.uint8]:
+        """Return a copy of bytes."""
+        return self._content[self._place(address, size)].copy()
+
+    def _place(self, address: int, size: int) -> slice:
+        start = address - self._address
+        if start < 0 or start + size > len(self._content):
+            raise PlanError(
+                f"{size} bytes at {address:#x} must lie in the {len(self._content)} bytes "
+                f"at {self._address:#x}; reserve more memory"
+            )
+        return slice(start, start + size)
+
+
+class PynqMemory:
+    """Memory that PYNQ allocates, anew for each plan."""
+
+    def __init__(self, allocate: Callable[..., Any]) -> None:
+        self._allocate = allocate
+        self._buffer: Any = None
+        self._inner = ReservedMemory(np.zeros(0, np.uint8), 0)
+
+    def allocate(self, size: int) -> int:
+        """Return the address of `size` bytes."""
+        if self._buffer is not None:
+            self._buffer.freebuffer()
+        self._buffer = self._allocate(shape=(size + ALIGNMENT,), dtype=np.uint8)
+        self._inner = ReservedMemory(self._buffer, self._buffer.device_address)
+        return self._inner.allocate(size)
+
+    def write(self, address: int, data: Array) -> None:
+        """Write bytes, for the accelerator to see."""
+        self._inner.write(address, data)
+        self._buffer.flush()
+
+    def read(self, address: int, size: int) -> NDArray[np.uint8]:
+        """Return a copy of bytes as the accelerator has left them."""
+        self._buffer.invalidate()
+        return np.asarray(self._inner.read(address, size))
+
+
+class UioInterrupt:
+    """Waits for the interrupt of a UIO device."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = os.open(path, os.O_RDWR)
+
+    def arm(self) -> None:
+        """Let the next interrupt through."""
+        os.write(self._file, (1).to_bytes(4, "little"))
+
+    def wait(self, seconds: float) -> None:
+        """Return when one has come, or the time is over."""
+        if select.select([self._file], [], [], seconds)[0]:
+            os.read(self._file, 4)
+
+    def __del__(self) -> None:
+        os.close(self._file)
+
+
+class BoardDevice(RegisterDevice):
+    """An accelerator on a board.
+
+    Parameters
+    ----------
+    manifest : dict or path
+        That of the bitstream loaded.
+    registers
+        Has ``read(offset)`` and ``write(offset, value)``, as `Mapping32` and PYNQ's ``MMIO`` do.
+    memory
+        Has ``allocate``, ``write`` and ``read``, as `ReservedMemory` does.
+    interrupt : UioInterrupt, optional
+        What to sleep on; the registers are polled without.
+    timeout : float
+        Seconds after which a run counts as hung.
+
+    Raises
+    ------
+    PlanError
+        If the bitstream is not the manifest's.
+    """
+
+    def __init__(
+        self,
+        manifest: Mapping[str, Any] | str | Path,
+        registers: Any,
+        memory: Any,
+        interrupt: UioInterrupt | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        super().__init__(manifest)
+        self._registers = registers
+        self._memory = memory
+        self._interrupt = interrupt
+        self._timeout = timeout
+        self.identify()
+
+    @classmethod
+    def pynq(cls, manifest: Mapping[str, Any] | str | Path, address: int) -> BoardDevice:
+        """Return the accelerator of the overlay loaded; `address` is its ``phys_addr``."""
+        import pynq
+
+        return cls(manifest, pynq.MMIO(address, REGISTER_BYTES), PynqMemory(pynq.allocate))
+
+    @classmethod
+    def dev_mem(
+        cls,
+        manifest: Mapping[str, Any] | str | Path,
+        registers: int,
+        memory: int,
+        size: int,
+        path: str | Path = "/dev/mem",
+    ) -> BoardDevice:
+        """Return the accelerator whose `registers` and reserved `memory` lie at these addresses."""
+        region = ReservedMemory(Mapping32(path, size, memory).content, memory)
+        return cls(manifest, Mapping32(path, REGISTER_BYTES, registers), region)
+
+    @classmethod
+    def uio(
+        cls,
+        manifest: Mapping[str, Any] | str | Path,
+        device: str | Path = "/dev/uio0",
+        buffer: str | Path = "/dev/udmabuf0",
+        attributes: str | Path = "/sys/class/u-dma-buf/udmabuf0",
+    ) -> BoardDevice:
+        """Return the accelerator of a UIO device, its memory from u-dma-buf."""
+        address, size = (
+            int((Path(attributes) / name).read_text(), 0) for name in ("phys_addr", "size")
+        )
+        region = ReservedMemory(Mapping32(buffer, size).content, address)
+        return cls(manifest, Mapping32(device, REGISTER_BYTES), region, UioInterrupt(device))
+
+    def allocate(self, size: int) -> int:
+        """Return the address of `size` bytes of memory to use."""
+        address: int = self._memory.allocate(size)
+        return address
+
+    def write(self, address: int, data: Array) -> None:
+        """Write bytes to memory."""
+        self._memory.write(address, data)
+
+    def read(self, address: int, size: int) -> NDArray[np.uint8]:
+        """Return a copy of bytes of memory."""
+        found: NDArray[np.uint8] = self._memory.read(address, size)
+        return found
+
+    def read_register(self, offset: int) -> int:
+        """Return a register."""
+        return int(self._registers.read(offset))
+
+    def write_register(self, offset: int, value: int) -> None:
+        """Set a register."""
+        self._registers.write(offset, value)
+
+    def wait(self) -> None:
+        """Return when the interrupt is up."""
+        end = time.monotonic() + self._timeout
+        while not self.get("ISR"):
+            left = end - time.monotonic()
+            if left < 0:
+                raise TimeoutError(
+                    f"no interrupt in {self._timeout} seconds (STATUS {self.get('STATUS'):#x})"
+                )
+            if self._interrupt is not None:
+                self._interrupt.arm()
+                if not self.get("ISR"):  # it may have come before
+                    self._interrupt.wait(left)
 
 
 # Steps of the host

@@ -1,10 +1,10 @@
-"""The C++ loop that plays vectors into a compiled design, written for the design's ports."""
+"""What plays vectors into a compiled design, written for its ports: a C++ loop, and a wrapper."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["PlayerPort", "player_ports", "player_source"]
+__all__ = ["PlayerPort", "player_ports", "player_source", "player_wrapper"]
 
 _SOURCE = """\
 // Plays vectors into a design, one row a clock cycle.
@@ -52,6 +52,7 @@ EXPORT void* player_open(const char* trace) {{
     player->context.traceEverOn(true);
 #endif
     player->dut = std::make_unique<Vdut>(&player->context);
+{start}
 #if VM_TRACE_VCD
     if (trace) {{
         player->trace = std::make_unique<VerilatedVcdC>();
@@ -142,15 +143,52 @@ def _words(ports: Iterable[PlayerPort]) -> int:
     return sum(port.words for port in ports)
 
 
+def _is_clocked(manifest: dict[str, Any]) -> bool:
+    return any(port["name"] == "clk" for port in manifest["ports"])
+
+
 def player_source(manifest: dict[str, Any]) -> str:
     """Return the player of a design: open, play and close, as C functions."""
     inputs = player_ports(manifest, "input").values()
     outputs = player_ports(manifest, "output").values()
-    clocked = any(port["name"] == "clk" for port in manifest["ports"])
+    clocked = _is_clocked(manifest)
     return _SOURCE.format(
         apply="\n".join(map(_apply, inputs)),
         sample="\n".join(map(_sample, outputs)),
         clock="    player.dut->clk = clock;" if clocked else "",
+        # The first cycle, too, begins with a falling edge.
+        start="    player->dut->clk = 1;\n    player->dut->eval();" if clocked else "",
         in_words=_words(inputs),
         out_words=_words(outputs),
     )
+
+
+def player_wrapper(manifest: dict[str, Any]) -> tuple[str, str] | None:
+    """Return a module around a design that holds its inputs from one falling edge to the next.
+
+    Verilator computes what depends on a model's inputs at every call, twice a cycle, but what
+    depends on registers only when they change. The design sees the same inputs at its clock edge.
+
+    Returns
+    -------
+    (str, str) or None
+        Name and Verilog of the module, whose ports are the design's; None without a clock.
+    """
+    if not _is_clocked(manifest):
+        return None
+    name = f"{manifest['top']}_player"
+    ports, registers, captures, connections = [], [], [], []
+    for port in manifest["ports"]:
+        inner, size = port["name"], f"[{port['width'] - 1}:0]"
+        ports.append(f"  {port['direction']} wire {size} {inner}")
+        if port["direction"] == "input" and inner != "clk":
+            inner = f"held_{port['name']}"
+            registers.append(f"  reg {size} {inner};")
+            captures.append(f"    {inner} <= {port['name']};")
+        connections.append(f"    .{port['name']}({inner})")
+    lines = [
+        *(f"module {name}(", ",\n".join(ports), ");", *registers),
+        *("  always @(negedge clk) begin", *captures, "  end"),
+        *(f"  {manifest['top']} design(", ",\n".join(connections), "  );", "endmodule", ""),
+    ]
+    return name, "\n".join(lines)
