@@ -1,13 +1,39 @@
 """Pipelines: what a stage knows, as one structure, its way to the next, and when it goes."""
 
 from amaranth import *
-from amaranth.lib import data
+from amaranth import tracer
 
 __all__ = ["carry", "delay", "handshake", "stage_register"]
 
 
+class StageRegister:
+    """What one stage of a pipeline knows: a register for each member, by its name.
+
+    They are signals of their own, not fields of one: simulators shift and mask whatever shares a
+    word.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the registers' names.
+    members : dict of str to shape
+    """
+
+    def __init__(self, name, members):
+        self.members = {
+            member: Signal(shape, name=f"{name}__{member}", reset_less=True)
+            for member, shape in members.items()
+        }
+
+    def __getattr__(self, member):
+        return self.members[member]
+
+    def __getitem__(self, member):
+        return self.members[member]
+
+
 def stage_register(members):
-    """Return the register behind a pipeline stage.
+    """Return the register behind a pipeline stage, named as the variable it goes to.
 
     It has no reset: what it holds counts only where the stage's valid bit is set.
 
@@ -16,16 +42,13 @@ def stage_register(members):
     members : dict of str to shape
         What the stage knows.
     """
-    return Signal(data.StructLayout(members), reset_less=True, src_loc_at=1)
+    return StageRegister(tracer.get_var_name(default="stage"), members)
 
 
 def carry(target, source):
-    """Return the assignments to `target` of the members it shares with `source`."""
-    return [
-        target[name].eq(source[name])
-        for name, _ in target.shape()
-        if name in source.shape().members
-    ]
+    """Return the assignments to a stage's register of the members it shares with `source`."""
+    known = source.members if isinstance(source, StageRegister) else source.shape().members
+    return [target[name].eq(source[name]) for name in target.members if name in known]
 
 
 def delay(m, value, cycles, name, *, reset=False):
