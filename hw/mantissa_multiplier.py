@@ -297,16 +297,19 @@ def _register(m, name, term, rest):
     active, resting = rest if rest is not None else (Const(1), 0)
     bits = _signed_bits(min(term.low, resting), term.high)
     value = Signal(signed(bits), name=name, reset_less=True)
-    m.d.sync += value.eq(term.value)
-    sign = None
-    if term.sign is not None:
-        sign = Signal(name=f"{name}_sign", reset_less=True)
-        m.d.sync += sign.eq(term.sign)
-    if not isinstance(active, Const):
-        with m.If(~active):
-            m.d.sync += value.eq(resting)
-            if sign is not None:
-                m.d.sync += sign.eq(0)
+    sign = None if term.sign is None else Signal(name=f"{name}_sign", reset_less=True)
+    taken = [value.eq(term.value)]
+    rested = [value.eq(resting)]
+    if sign is not None:
+        taken.append(sign.eq(term.sign))
+        rested.append(sign.eq(0))
+    if isinstance(active, Const):
+        m.d.sync += taken
+    else:
+        with m.If(active):
+            m.d.sync += taken
+        with m.Else():
+            m.d.sync += rested
     return _Term(value, sign, term.low, term.high)
 
 
