@@ -75,7 +75,7 @@ class Recorder(CompiledModel):
     """A model that remembers what it played."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+        super().__init__(directory, optimise=True)
         self.played: list[tuple[Words, Words]] = []
 
     def play(self, stimulus: Stimulus | Words) -> Words:
@@ -186,7 +186,7 @@ def runner_rate(design: Path, job: Job, instances: int) -> float:
         return np.array_equal(model.play(job.words) & job.meant, job.trace)
 
     best = float("inf")
-    with CompiledModel(design) as model, ThreadPoolExecutor(instances) as pool:
+    with CompiledModel(design, optimise=True) as model, ThreadPoolExecutor(instances) as pool:
         models = [model, *(model.twin() for _ in range(instances - 1))]
         for each in models:
             each.reset()
@@ -199,7 +199,7 @@ def runner_rate(design: Path, job: Job, instances: int) -> float:
 
 def engine_rate(design: Path) -> float:
     """Return the cycles a second of long products, from matrices to matrices."""
-    with CompiledModel(design) as model:
+    with CompiledModel(design, optimise=True) as model:
         engine = Engine(model)
         products = [operands(bits, pixels) for bits, pixels in ((8, 2048), (4, 4096))]
         best = float("inf")

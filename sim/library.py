@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,10 +29,10 @@ from dybit.sim.toolchain import (
 __all__ = ["build_library"]
 
 # Modules are inlined, the default: shared (-fno-inline), elements of all seven modes compiled 1.7
-# times as long and ran half as fast. Functions are split so that the compiler can work on many.
+# times as long and ran half as fast.
 _VERILATOR_FLAGS = (
     *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
-    *("--output-split", "20000", "--output-split-cfuncs", "500", "-Wno-fatal", "-Wno-lint"),
+    *("--output-split", "20000", "-Wno-fatal", "-Wno-lint"),
 )
 _COMPILER = "g++"
 # Hidden symbols keep models apart that one process loads side by side.
@@ -39,9 +40,21 @@ _COMPILE_FLAGS = (
     *("-std=gnu++17", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-w", "-DVERILATOR=1"),
     *("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"),
 )
-_FAST = "-O1"
-_FASTER = "-O2"  # a tenth fewer instructions a cycle, twice the time to compile; -O3 gains no more
 _SLOW = "-O0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """How a model is compiled: the level of what runs every cycle, and what Verilator splits."""
+
+    level: str
+    split: tuple[str, ...]
+
+
+# Small functions compile side by side, and in less memory.
+_QUICK = _Effort("-O1", ("--output-split-cfuncs", "500"))
+# A tenth fewer instructions a cycle, for twice the time to compile; -O3 gains no more.
+_THOROUGH = _Effort("-O2", ())
 _FEW_SOURCES = 8
 _NO_HEADERS: Mapping[str, Path] = MappingProxyType({})
 
@@ -148,7 +161,7 @@ def build_library(
     # A trace shows the design alone.
     wrapper = player_wrapper(manifest) if host is None and not trace else None
     top = wrapper[0] if wrapper else manifest["top"]
-    fast = _FASTER if optimise else _FAST
+    effort = _THOROUGH if optimise else _QUICK
     includes = (f"-I{include}", f"-I{include / 'vltstd'}")
     traced = (f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}")
     flags = (*_COMPILE_FLAGS, *traced)
@@ -169,7 +182,7 @@ def build_library(
             designs[-1].write_text(wrapper[1])
         run_tool(
             [
-                *(verilator(), *_VERILATOR_FLAGS, *tracing, "--prefix", "Vdut"),
+                *(verilator(), *_VERILATOR_FLAGS, *effort.split, *tracing, "--prefix", "Vdut"),
                 *("--top-module", top, "--Mdir", model, *designs),
             ],
             directory / "verilator.log",
@@ -178,9 +191,10 @@ def build_library(
         (model / "host.cpp").write_text(source)
         every = (*flags, f"-I{model}", *includes)
         jobs = [
-            (path, _SLOW if "Slow" in path.name else fast) for path in sorted(model.glob("*.cpp"))
+            (path, _SLOW if "Slow" in path.name else effort.level)
+            for path in sorted(model.glob("*.cpp"))
         ]
-        levels = (fast, _SLOW)
+        levels = (effort.level, _SLOW)
         headers = _precompile(model, every, levels, directory) if len(jobs) > _FEW_SOURCES else {}
         objects = _compile(jobs, every, directory, headers)
         run_tool(
@@ -190,5 +204,5 @@ def build_library(
 
     runtime = _cached(cache, f"runtime-{_digest(*tools)}", "runtime.a", build_runtime)
     texts = [path.read_text() for path in verilog]
-    key = _digest(top, texts, wrapper, source, *tools, *_VERILATOR_FLAGS, fast, _SLOW)
+    key = _digest(texts, wrapper, source, *tools, *_VERILATOR_FLAGS, top, effort, _SLOW)
     return _cached(cache, key, "model.so", build_model)

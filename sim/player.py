@@ -189,6 +189,6 @@ def player_wrapper(manifest: dict[str, Any]) -> tuple[str, str] | None:
     lines = [
         *(f"module {name}(", ",\n".join(ports), ");", *registers),
         *("  always @(negedge clk) begin", *captures, "  end"),
-        *(f"  {manifest['top']} design(", ",\n".join(connections), "  );", "endmodule", ""),
+        *(f"  {manifest['top']} dut(", ",\n".join(connections), "  );", "endmodule", ""),
     ]
     return name, "\n".join(lines)

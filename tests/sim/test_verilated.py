@@ -184,6 +184,16 @@ def test_reset_takes_effect_and_may_come_at_any_time(model):
     assert model.read(model.play(stimulus), "count").tolist() == [0, 1, 2, 0, 1]
 
 
+def test_inputs_of_the_first_cycle_count_however_the_model_is_compiled(directory):
+    for options in ({}, {"optimise": True}):
+        with CompiledModel(directory, **options) as model:
+            stimulus = model.stimulus(2)
+            stimulus.set("b", [7, 9])
+            trace = model.play(stimulus)
+            assert model.read(trace, "sum").tolist() == [7, 9]
+            assert model.read(trace, "b_o")[1] == 7
+
+
 def test_a_design_without_a_clock_is_played_too(tmp_path):
     ports = [
         {"name": "i", "direction": "input", "width": 8},
