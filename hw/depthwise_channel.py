@@ -9,12 +9,18 @@ from dybit.hw.depthwise_tap import (
     DepthwiseTap,
     activation_number,
     tap_activation_layout,
+    tap_latency,
     weight_number,
 )
 from dybit.hw.number_decoder import number_layout
 from dybit.hw.pipeline import delay
 
-__all__ = ["DepthwiseChannel"]
+__all__ = ["DepthwiseChannel", "channel_latency"]
+
+
+def channel_latency(array, kernel):
+    """Return the cycles from a column of activations to the sum over the window it ends."""
+    return 1 + tap_latency(array) + ceil_log2(kernel)
 
 
 class DepthwiseChannel(wiring.Component):
@@ -25,7 +31,7 @@ class DepthwiseChannel(wiring.Component):
     row up, and the first of all empties what is left, so that a kernel of any size has zeros
     where it has no weights. They are a second copy beside those in use.
 
-    Latency: `latency` cycles from a column to the sum over the window that ends with it.
+    Latency: `channel_latency` cycles from a column to the sum over the window that ends with it.
     Throughput: one column and one weight a cycle. No stalls, so a window is right if its columns
     came one after the other.
 
@@ -56,8 +62,8 @@ class DepthwiseChannel(wiring.Component):
             array.max_activation(mode.activation_bits) * array.max_weight(mode.weight_bits)
             for mode in array.modes
         )
-        row_bits, bits = ((largest * terms).bit_length() + 1 for terms in (kernel, kernel**2))
-        self.taps = [[DepthwiseTap(array, row_bits) for _ in range(kernel)] for _ in range(kernel)]
+        self._row_bits = (largest * kernel).bit_length() + 1
+        bits = (largest * kernel**2).bit_length() + 1
         super().__init__(
             {
                 "activations": In(
@@ -72,18 +78,13 @@ class DepthwiseChannel(wiring.Component):
             }
         )
 
-    @property
-    def latency(self):
-        """Cycles from a column of activations to its sum."""
-        return 1 + self.taps[0][0].latency + ceil_log2(self.kernel)
-
     def elaborate(self, platform):
         m = Module()
         loaded = self._load(m)
         # The first column's sums begin with it: what is under way in a row of taps goes no further.
-        flush = delay(m, self.swap, self.taps[0][0].latency - 1, "flush", reset=True)
+        flush = delay(m, self.swap, tap_latency(self.array) - 1, "flush", reset=True)
         sums = []
-        for y, row in enumerate(self.taps):
+        for y in range(self.kernel):
             activation = Signal(
                 tap_activation_layout(self.array), name=f"activation_{y}", reset_less=True
             )
@@ -93,8 +94,8 @@ class DepthwiseChannel(wiring.Component):
                 significand = self.activations[y].significand
                 m.d.sync += activation.tripled.eq(significand + (significand << 1))
             following = None
-            for x, tap in reversed(list(enumerate(row))):
-                m.submodules[f"tap_{y}_{x}"] = tap
+            for x in reversed(range(self.kernel)):
+                m.submodules[f"tap_{y}_{x}"] = tap = DepthwiseTap(self.array, self._row_bits)
                 m.d.comb += [
                     tap.activation.eq(activation),
                     tap.weight.eq(loaded[y][x]),
@@ -103,7 +104,7 @@ class DepthwiseChannel(wiring.Component):
                 if following is not None:
                     m.d.comb += [tap.sum_i.eq(following.sum_o), following.flush.eq(flush)]
                 following = tap
-            sums.append(row[0].sum_o)
+            sums.append(following.sum_o)
 
         # A tree with a register in every level.
         level = 0

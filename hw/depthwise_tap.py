@@ -10,7 +10,13 @@ from dybit.hw.operand import activation_operand, weight_operand
 from dybit.hw.pipeline import delay
 from dybit.hw.wide_multiplier import FloatingMultiplier
 
-__all__ = ["DepthwiseTap", "activation_number", "tap_activation_layout", "weight_number"]
+__all__ = [
+    "DepthwiseTap",
+    "activation_number",
+    "tap_activation_layout",
+    "tap_latency",
+    "weight_number",
+]
 
 
 def activation_number(array):
@@ -33,6 +39,11 @@ def tap_activation_layout(array):
     return data.StructLayout(number)
 
 
+def tap_latency(array):
+    """Return the cycles from a tap's activation to the sum that it is in."""
+    return 2 if activation_operand(array).linear else FloatingMultiplier.LATENCY + 1
+
+
 class DepthwiseTap(wiring.Component):
     """Multiplies every activation with a weight and adds the product to a sum.
 
@@ -41,7 +52,7 @@ class DepthwiseTap(wiring.Component):
 
     As `multiplier` of the array says, a DSP block multiplies and adds, or a `FloatingMultiplier`.
 
-    Latency: `latency` cycles from `activation` to `sum_o`, 1 from `sum_i`. Throughput: one
+    Latency: `tap_latency` cycles from `activation` to `sum_o`, 1 from `sum_i`. Throughput: one
     activation a cycle. No stalls.
 
     Parameters
@@ -74,11 +85,6 @@ class DepthwiseTap(wiring.Component):
                 "sum_o": Out(signed(sum_bits)),
             }
         )
-
-    @property
-    def latency(self):
-        """Cycles from an activation to the sum that it is in."""
-        return 2 if activation_operand(self.array).linear else FloatingMultiplier.LATENCY + 1
 
     def elaborate(self, platform):
         m = Module()

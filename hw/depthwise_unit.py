@@ -4,8 +4,9 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dybit.hw.depthwise_channel import DepthwiseChannel
+from dybit.hw.depthwise_channel import DepthwiseChannel, channel_latency
 from dybit.hw.depthwise_tap import activation_number, weight_number
+from dybit.hw.lanes import extend_lanes
 from dybit.hw.line_buffer import LineBuffer
 from dybit.hw.matrix_engine import accumulator_tag
 from dybit.hw.mode import mode_case, mode_width
@@ -62,9 +63,6 @@ class DepthwiseUnit(wiring.Component):
     def __init__(self, array, accelerator):
         self.array = array
         self.accelerator = accelerator
-        self.channels = [
-            DepthwiseChannel(array, accelerator.depthwise_kernel) for _ in range(array.columns)
-        ]
         super().__init__(
             {
                 "clear": In(1),
@@ -79,7 +77,8 @@ class DepthwiseUnit(wiring.Component):
     @property
     def latency(self):
         """Cycles from the last vector of a window to its sums."""
-        return self._decoded + LineBuffer.LATENCY + self.channels[0].latency
+        kernel = self.accelerator.depthwise_kernel
+        return self._decoded + LineBuffer.LATENCY + channel_latency(self.array, kernel)
 
     @property
     def _decoded(self):
@@ -88,30 +87,27 @@ class DepthwiseUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        vector, columns = self.vector, self.array.columns
-        m.submodules.walk = walk = WindowWalk(self.array, self.accelerator.depthwise_width)
-        m.d.comb += [walk.clear.eq(self.clear), walk.vector.eq(vector)]
-        for c, channel in enumerate(self.channels):
-            m.submodules[f"channel_{c}"] = channel
+        columns = self.array.columns
+        kernel, width = self.accelerator.depthwise_kernel, self.accelerator.depthwise_width
+        m.submodules.walk = walk = WindowWalk(self.array, width)
+        m.d.comb += [walk.clear.eq(self.clear), walk.vector.eq(self.vector)]
 
         number = number_layout(*activation_number(self.array))
-        m.submodules.lines = lines = LineBuffer(
-            columns * number.size,
-            self.accelerator.depthwise_kernel,
-            self.accelerator.depthwise_width,
-        )
+        m.submodules.line_buffer = lines = LineBuffer(columns * number.size, kernel, width)
         m.d.comb += [
             lines.valid.eq(delay(m, walk.valid, NumberDecoder.LATENCY, "valid", reset=True)),
             lines.column.eq(delay(m, walk.column, NumberDecoder.LATENCY, "column")),
             lines.word.eq(self._numbers(m)),
         ]
-        for c, channel in enumerate(self.channels):
-            for y in range(self.accelerator.depthwise_kernel):
+        channels = [DepthwiseChannel(self.array, kernel) for _ in range(columns)]
+        for c, channel in enumerate(channels):
+            m.submodules[f"channel_{c}"] = channel
+            for y in range(kernel):
                 pixel = lines.words[y].word_select(c, number.size)
                 m.d.comb += channel.activations[y].eq(pixel)
 
-        self._load(m)
-        self._send(m, walk)
+        self._load(m, channels)
+        self._send(m, walk, channels)
         return m
 
     def _numbers(self, m):
@@ -149,7 +145,7 @@ class DepthwiseUnit(wiring.Component):
         m.d.comb += [getattr(decoder, port).eq(value) for port, value in given.items()]
         return decoder
 
-    def _load(self, m):
+    def _load(self, m, channels):
         """Take weights in; they reach the taps when a swap of the same cycle would."""
         row, vector = self.weights.payload, self.vector
         swap, transfer = Signal(), Signal()
@@ -165,13 +161,12 @@ class DepthwiseUnit(wiring.Component):
             m.d.sync += complete.eq(self.taps_loaded)
         with m.If(transfer):
             m.d.sync += [begins.eq(row.last), begins_row.eq(row.ends_row)]
+        with m.If(self.clear):
+            m.d.sync += [complete.eq(0), begins.eq(1)]
 
         # As long as a swap takes: registers before and behind the decoder fill up the time.
         cycles = self._decoded + LineBuffer.LATENCY
-        loads = Signal(cycles)
-        m.d.sync += loads.eq(Cat(transfer, loads))
-        with m.If(self.clear):
-            m.d.sync += [complete.eq(0), begins.eq(1), loads.eq(0)]
+        loads = delay(m, transfer, cycles, "load", reset=True)
         begins_now = delay(m, begins, cycles, "begins")
         begins_row_now = delay(m, begins_row, cycles, "begins_row")
         swaps = delay(m, swap, cycles, "swap", reset=True)
@@ -179,19 +174,19 @@ class DepthwiseUnit(wiring.Component):
         width = mode_width(m, self.array, row.mode, "weight")
         given = {"width": delay(m, width, 1, "weight_width"), "is_signed": Const(1)}
         given["exponent_limit"] = delay(m, row.exponent_limit, 1, "weight_limit")
-        for c, channel in enumerate(self.channels):
+        for c, channel in enumerate(channels):
             code = delay(m, row.word[c][0], 1, f"weight_code_{c}")
             decoder = self._decoder(m, f"weight_{c}", weight_number, code, Const(1), given)
             behind = cycles - 1 - NumberDecoder.LATENCY
             m.d.comb += [
                 channel.weight.eq(delay(m, decoder.number, behind, f"weight_{c}")),
-                channel.load.eq(loads[-1]),
+                channel.load.eq(loads),
                 channel.begins.eq(begins_now),
                 channel.begins_row.eq(begins_row_now),
                 channel.swap.eq(swaps),
             ]
 
-    def _send(self, m, walk):
+    def _send(self, m, walk, channels):
         """Send the sums of complete windows, and what goes with them."""
         array, sent = self.array, self.partial_sums
         cycles = self.latency - WindowWalk.LATENCY
@@ -209,6 +204,7 @@ class DepthwiseUnit(wiring.Component):
             for index, mode in enumerate(array.modes):
                 lane_bits = array.partial_sum_lane_bits(mode)
                 with mode_case(m, array, index):
-                    for c, channel in enumerate(self.channels):
-                        lane = Signal(signed(lane_bits), name=f"lane_{index}_{c}")
-                        m.d.comb += [lane.eq(channel.total), sent.sums[c].eq(lane.as_unsigned())]
+                    for c, channel in enumerate(channels):
+                        total = channel.total
+                        lane = extend_lanes(total, 1, len(total), lane_bits)
+                        m.d.comb += sent.sums[c].eq(lane)

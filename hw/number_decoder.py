@@ -89,12 +89,14 @@ class NumberDecoder(wiring.Component):
             decoder.is_signed.eq(self.is_signed),
             decoder.exponent_limit.eq(self.exponent_limit),
         ]
-        widths = self.spec.widths
+        numbers = {}
+        for bits in self.spec.widths:
+            lane = getattr(decoder.operand, f"w{bits}")[0]
+            numbers[bits] = lane_number(m, f"w{bits}", lane, bits, self.spec, self.largest[bits])
         with m.Switch(delay(m, self.width, self.LATENCY, "width")):
-            for bits in widths:
-                lane = getattr(decoder.operand, f"w{bits}")[0]
-                with m.Default() if bits == widths[-1] else m.Case(Width.of(bits)):
-                    fields = lane_number(m, f"w{bits}", lane, bits, self.spec, self.largest[bits])
+            for bits, fields in numbers.items():
+                last = bits == self.spec.widths[-1]
+                with m.Default() if last else m.Case(Width.of(bits)):
                     for name in self.number.shape().members:
                         m.d.comb += self.number[name].eq(fields[name])
         return m
