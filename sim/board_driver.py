@@ -433,6 +433,7 @@ class Device(ABC):
         self.manifest = load_manifest(manifest)
         self._plan: Plan | None = None
         self._base = 0
+        self._functions: dict[str, Callable[..., Array]] = {}
 
     @abstractmethod
     def allocate(self, size: int) -> int:
@@ -450,8 +451,8 @@ class Device(ABC):
     def execute(self, address: int, length: int) -> Report:
         """Work through the list of `length` descriptors at `address`."""
 
-    def operations(self) -> Mapping[str, Callable[..., Array]]:
-        """Return what the host can compute, by kind."""
+    def operations(self) -> Mapping[str, Callable[..., Callable[..., Array]]]:
+        """Return what the host can compute, as `OPERATIONS`."""
         return OPERATIONS
 
     def load(self, plan: Plan) -> int:
@@ -464,13 +465,10 @@ class Device(ABC):
                 f"not {_differences(plan.parameters, self.manifest['parameters'])}; compile again"
             )
         known = self.operations()
-        for step in plan.steps:
-            if isinstance(step, Host) and step.operation["kind"] not in known:
-                raise PlanError(
-                    f"{step.tensor}: {step.operation['kind']} must be one of "
-                    f"{', '.join(known)} on this device"
-                )
         self._plan = None
+        self._functions = {
+            step.tensor: _function(step, known) for step in plan.steps if isinstance(step, Host)
+        }
         base = self._base = self.allocate(plan.size)
         self.write(base, np.frombuffer(plan.constants, np.uint8))
         for run in plan.runs:
@@ -561,10 +559,8 @@ class Device(ABC):
         elif isinstance(step, Download):
             values[step.tensor] = self._fetch(step.buffer, batch)
         else:
-            operation = dict(step.operation)
-            compute = self.operations()[operation.pop("kind")]
             inputs = [values[name] for name in step.inputs]
-            values[step.tensor] = compute(*inputs, **operation)
+            values[step.tensor] = self._functions[step.tensor](*inputs)
 
     def _fetch(self, buffer: Buffer, batch: int) -> Array:
         memory = self.read(self._base + buffer.address, buffer.size)
@@ -576,6 +572,16 @@ class Device(ABC):
         if name not in plan.tensors:
             raise PlanError(f"{name} is not kept: compile with keep=True")
         return plan.tensors[name]
+
+
+def _function(step: Host, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Array]:
+    """Return what computes a step of the host."""
+    fields = dict(step.operation)
+    kind = fields.pop("kind")
+    if kind not in known:
+        raise PlanError(f"{step.tensor}: {kind} must be one of {', '.join(known)} on this device")
+    function: Callable[..., Array] = known[kind](**fields)
+    return function
 
 
 def _differences(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -902,26 +908,46 @@ class BoardDevice(RegisterDevice):
 
 
 def windows(
-    x: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], fill: Any = 0
+    x: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> Array:
-    """Return the windows of (N, H, W, C) as pixels (N, OH, OW, kh kw C)."""
-    (down, across), (kernel_h, kernel_w) = padding, kernel
-    padded = np.pad(x, ((0, 0), (down, down), (across, across), (0, 0)), constant_values=fill)
-    cut = np.lib.stride_tricks.sliding_window_view(padded, (kernel_h, kernel_w), (1, 2))
+    """Return the windows of (N, H, W, C) as pixels (N, OH, OW, kh kw C); padding is 0."""
+    down, across = padding
+    padded = np.pad(x, ((0, 0), (down, down), (across, across), (0, 0)))
+    cut = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), (1, 2))
     cut = cut[:, :: stride[0], :: stride[1]].transpose(0, 1, 2, 4, 5, 3)
     return cut.reshape(*cut.shape[:3], -1)
 
 
-def requantize(
-    sums: Array,
-    multiplier: int,
-    shift: int,
-    thresholds: Sequence[int],
-    codes: Sequence[int],
-    ranks: Sequence[int],
-    relu: bool,
+def _reduced(
+    combine: Callable[..., Array],
+    x: Array,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    fill: Any,
 ) -> Array:
-    """Return the code nearest to ``sums * multiplier / 2^shift``, a tie decided by the table.
+    """Return all elements of each window of (N, H, W, C), combined two by two."""
+    pads = ((0, 0), *((pad, pad) for pad in padding), (0, 0))
+    padded = np.pad(x, pads, constant_values=fill)
+    spans = [
+        (extent - size) // step * step + 1
+        for extent, size, step in zip(padded.shape[1:3], kernel, stride, strict=True)
+    ]
+    parts = (
+        padded[:, y : y + spans[0] : stride[0], across : across + spans[1] : stride[1]]
+        for y in range(kernel[0])
+        for across in range(kernel[1])
+    )
+    result: Array = np.array(next(parts))
+    for part in parts:
+        combine(result, part, out=result)
+    return result
+
+
+def _requantizer(
+    shift: int, thresholds: Sequence[int], codes: Sequence[int], ranks: Sequence[int], relu: bool
+) -> Callable[[Array], Array]:
+    """Return what encodes integers over ``2^shift``, a tie decided by the table.
 
     Parameters
     ----------
@@ -932,120 +958,132 @@ def requantize(
     ranks : pair of int
         Of the smallest and the largest value to give.
     """
-    product = sums * multiplier
-    if relu:
-        product = np.maximum(product, 0)
-    down = max(shift - 1, 0)
-    floor = product >> down
-    sticky = (floor << down) != product
-    limit = 1 << 60
-    floor = np.clip(floor, -limit, limit) << int(shift == 0)
-    rank = np.searchsorted(np.asarray(thresholds, np.int64), 2 * floor + sticky, side="right")
-    result: Array = np.asarray(codes, np.uint8)[np.clip(rank, ranks[0], ranks[1])]
-    return result
+    table, by_rank = np.asarray(thresholds, np.int64), np.asarray(codes, np.uint8)
+    down, limit = max(shift - 1, 0), 1 << 60
+
+    def requantize(product: Array) -> Array:
+        if relu:
+            product = np.maximum(product, 0)
+        floor = product >> down
+        sticky = (floor << down) != product
+        floor = np.clip(floor, -limit, limit) << int(shift == 0)
+        rank = np.searchsorted(table, 2 * floor + sticky, side="right")
+        result: Array = by_rank[np.clip(rank, ranks[0], ranks[1])]
+        return result
+
+    return requantize
 
 
 def _encode(
-    images: Array, scale: float, thresholds: Mapping[str, Sequence[float]], codes: Sequence[int]
-) -> Array:
-    """Return the codes of real numbers; a threshold is the largest below a change of code."""
-    if np.isnan(images).any():
-        raise ValueError("images must not hold NaN")
-    table = np.asarray(thresholds[str(images.dtype)], images.dtype)
-    scaled = images / images.dtype.type(scale)
-    result: Array = np.asarray(codes, np.uint8)[np.searchsorted(table, scaled, side="left")]
-    return result
+    scale: float, thresholds: Mapping[str, Sequence[float]], codes: Sequence[int]
+) -> Callable[..., Array]:
+    """Encode real numbers; a threshold is the largest below a change of code."""
+    tables = {name: np.asarray(values, name) for name, values in thresholds.items()}
+    by_rank = np.asarray(codes, np.uint8)
+
+    def encode(images: Array) -> Array:
+        if np.isnan(images).any():
+            raise ValueError("images must not hold NaN")
+        scaled = images / images.dtype.type(scale)
+        result: Array = by_rank[np.searchsorted(tables[str(images.dtype)], scaled, side="left")]
+        return result
+
+    return encode
 
 
-def _reals(images: Array) -> Array:
-    return images.astype(np.float64)
+def _reals() -> Callable[..., Array]:
+    return lambda images: images.astype(np.float64)
 
 
-def _decode(codes: Array, integers: Sequence[int], unit: float) -> Array:
-    return np.asarray(integers, np.float64)[codes] * unit
+def _decode(integers: Sequence[int], unit: float) -> Callable[..., Array]:
+    table = np.asarray(integers, np.float64) * unit
+    return lambda codes: table[codes]
 
 
-def _scale(sums: Array, bias: Sequence[int], scale: Sequence[float]) -> Array:
-    """Return accumulators, by channel, as real numbers."""
-    return (sums + np.asarray(bias, np.int64)) * np.asarray(scale, np.float64)
+def _scale(bias: Sequence[int], scale: Sequence[float]) -> Callable[..., Array]:
+    """Make real numbers of accumulators, by channel."""
+    offsets, factors = np.asarray(bias, np.int64), np.asarray(scale, np.float64)
+    return lambda sums: (sums + offsets) * factors
 
 
-def _max_pool(
-    codes: Array, ranks: Sequence[int], codes_by_rank: Sequence[int], **pool: Any
-) -> Array:
-    """Return the code of the largest value of each window; rank 0 pads and beats none."""
-    best = _largest(np.asarray(ranks, np.uint8)[codes], 0, **pool)
-    result: Array = np.asarray(codes_by_rank, np.uint8)[best]
-    return result
+def _max_pool(ranks: Sequence[int], codes: Sequence[int], **window: Any) -> Callable[..., Array]:
+    """Take the largest value of each window; rank 0 pads and beats none."""
+    of_code, by_rank = np.asarray(ranks, np.uint8), np.asarray(codes, np.uint8)
+    return lambda x: by_rank[_reduced(np.maximum, of_code[x], **window, fill=0)]
 
 
-def _max_pool_reals(x: Array, **pool: Any) -> Array:
-    return _largest(x, -np.inf, **pool)
-
-
-def _largest(x: Array, fill: Any, **pool: Any) -> Array:
-    rows = windows(x, fill=fill, **pool)
-    best: Array = rows.reshape(*rows.shape[:3], -1, x.shape[3]).max(axis=3)
-    return best
-
-
-def _add(
-    a: Array,
-    b: Array,
-    integers: Sequence[Sequence[int]],
-    multipliers: Sequence[int],
-    **requantization: Any,
-) -> Array:
-    first, second = (
-        multiplier * np.asarray(table, np.int64)[codes]
-        for codes, table, multiplier in zip((a, b), integers, multipliers, strict=True)
-    )
-    return requantize(first + second, 1, **requantization)
+def _max_pool_reals(**window: Any) -> Callable[..., Array]:
+    return lambda x: _reduced(np.maximum, x, **window, fill=-np.inf)
 
 
 def _average_pool(
-    x: Array, integers: Sequence[int], kernel: Sequence[int], stride: Sequence[int], **rest: Any
-) -> Array:
-    rows = windows(np.asarray(integers, np.int64)[x], kernel, stride, (0, 0))
-    sums = rows.reshape(*rows.shape[:3], -1, x.shape[3]).sum(axis=3)
-    return requantize(sums, **rest)
+    integers: Sequence[int],
+    multiplier: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    **requantization: Any,
+) -> Callable[..., Array]:
+    table, requantize = np.asarray(integers, np.int64), _requantizer(**requantization)
+    return lambda x: requantize(_reduced(np.add, table[x], kernel, stride, (0, 0), 0) * multiplier)
+
+
+def _add(
+    integers: Sequence[Sequence[int]], multipliers: Sequence[int], **requantization: Any
+) -> Callable[..., Array]:
+    """Add two tensors of codes: what each pair of codes gives is looked up."""
+    first, second = (
+        multiplier * np.asarray(table, np.int64)
+        for table, multiplier in zip(integers, multipliers, strict=True)
+    )
+    pairs = _requantizer(**requantization)(first[:, None] + second).reshape(-1)
+
+    def add(a: Array, b: Array) -> Array:
+        result: Array = pairs[a * np.uint16(len(second)) + b]
+        return result
+
+    return add
 
 
 def _matmul(
-    a: Array, b: Array, integers: Sequence[Sequence[int]], scale: float | None, **rest: Any
-) -> Array:
+    integers: Sequence[Sequence[int]],
+    scale: float | None,
+    multiplier: int = 0,
+    **requantization: Any,
+) -> Callable[..., Array]:
     """Multiply codes; sums stay below 2^47, so that float64 holds them in any order."""
-    first, second = (np.asarray(t, np.float64)[x] for x, t in zip((a, b), integers, strict=True))
-    sums = first @ second
-    return sums * scale if scale is not None else requantize(sums.astype(np.int64), **rest)
+    first, second = (np.asarray(table, np.float64) for table in integers)
+    if scale is not None:
+        return lambda a, b: (first[a] @ second[b]) * scale
+    requantize = _requantizer(**requantization)
+    return lambda a, b: requantize((first[a] @ second[b]).astype(np.int64) * multiplier)
 
 
-def _concat(*parts: Array, axis: int) -> Array:
-    return np.concatenate(parts, axis=axis + 1)
+def _concat(axis: int) -> Callable[..., Array]:
+    return lambda *parts: np.concatenate(parts, axis=axis + 1)
 
 
 def _view(
-    x: Array, shape: Sequence[int], start: int, sizes: Sequence[int], strides: Sequence[int]
-) -> Array:
-    """Return a box of elements of each item, element (i, j, ..) i, j, .. strides from `start`."""
+    shape: Sequence[int], start: int, sizes: Sequence[int], strides: Sequence[int]
+) -> Callable[..., Array]:
+    """Take a box of elements of each item, element (i, j, ..) i, j, .. strides from `start`."""
     places = np.array(start)
     for size, stride in zip(sizes, strides, strict=True):
         places = places[..., None] + stride * np.arange(size)
-    result: Array = x.reshape(len(x), -1)[:, places.reshape(-1)].reshape(len(x), *shape)
-    return result
+    flat = places.reshape(-1)
+    return lambda x: x.reshape(len(x), -1)[:, flat].reshape(len(x), *shape)
 
 
-OPERATIONS: dict[str, Callable[..., Array]] = {
+OPERATIONS: dict[str, Callable[..., Callable[..., Array]]] = {
     "encode": _encode,
     "reals": _reals,
     "decode": _decode,
     "scale": _scale,
     "max_pool": _max_pool,
     "max_pool_reals": _max_pool_reals,
-    "add": _add,
     "average_pool": _average_pool,
+    "add": _add,
     "matmul": _matmul,
     "concat": _concat,
     "view": _view,
 }
-"""What the host computes, by kind."""
+"""What the host computes: by kind, what makes a function of tensors of an operation's fields."""

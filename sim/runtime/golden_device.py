@@ -60,8 +60,8 @@ class GoldenDevice(Device):
         """All bytes, from address 0 on."""
         return self._memory.content
 
-    def operations(self) -> Mapping[str, Callable[..., Array]]:
-        """Return what the host can compute, by kind."""
+    def operations(self) -> Mapping[str, Callable[..., Callable[..., Array]]]:
+        """Return what the host can compute, as `OPERATIONS`."""
         return HOST_OPERATIONS
 
     def allocate(self, size: int) -> int:

@@ -7,11 +7,12 @@ all it needs, tables of the formats included. To run one of them on the accelera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from dybit.quant.float_layers import OPERATIONS as OPERATIONS_OF_FLOATS
 from dybit.quant.formats import NumberFormat
 from dybit.quant.layers import (
     Add,
@@ -60,7 +61,7 @@ def operation(layer: Layer, batch: int) -> Operation:
             fmt = tensor.format
             ranks = np.searchsorted(fmt.integers(fmt.sorted_codes), _integers(fmt))
             codes = fmt.sorted_codes.tolist()
-            return {"kind": "max_pool", "ranks": ranks.tolist(), "codes_by_rank": codes, **pool}
+            return {"kind": "max_pool", "ranks": ranks.tolist(), "codes": codes, **pool}
         case AvgPool2d():
             return {
                 "kind": "average_pool",
@@ -136,17 +137,16 @@ def _requantization(
 
 
 def _float(
-    *inputs: Array,
     batch: int,
     operation: str,
     parameters: Mapping[str, Any],
     arrays: Mapping[str, Any],
     output: Operation | None,
-) -> Array:
+) -> Callable[..., Array]:
     """Compute a float layer; this alone needs more than the board driver has."""
     layer = Float(
         name=operation,
-        inputs=tuple(map(str, range(len(inputs)))),
+        inputs=("",) * OPERATIONS_OF_FLOATS[operation].inputs,
         operation=operation,
         parameters={
             name: tuple(value) if isinstance(value, list) else value
@@ -154,8 +154,13 @@ def _float(
         },
         arrays={name: np.asarray(array, np.float64) for name, array in arrays.items()},
     )
-    reals = float_operations.evaluate(layer, list(inputs), batch)
-    return reals if output is None else OPERATIONS["encode"](reals, **output)
+    encode = None if output is None else OPERATIONS["encode"](**output)
+
+    def compute(*inputs: Array) -> Array:
+        reals = float_operations.evaluate(layer, list(inputs), batch)
+        return reals if encode is None else encode(reals)
+
+    return compute
 
 
 HOST_OPERATIONS = {**OPERATIONS, "float": _float}

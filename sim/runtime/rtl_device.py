@@ -104,8 +104,8 @@ class RtlDevice(RegisterDevice):
         count: int = self._library.accelerator_cycles(self._handle)
         return count
 
-    def operations(self) -> Mapping[str, Callable[..., Array]]:
-        """Return what the host can compute, by kind."""
+    def operations(self) -> Mapping[str, Callable[..., Callable[..., Array]]]:
+        """Return what the host can compute, as `OPERATIONS`."""
         return HOST_OPERATIONS
 
     def allocate(self, size: int) -> int:

@@ -139,21 +139,26 @@ def test_it_runs_where_the_project_is_not(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", x)
     upload = next(step.buffer for step in plan.steps if hasattr(step, "fold"))
     wanted = device.read(device.load(plan) + upload.address, upload.size)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest(plan)))
     program = """
 import sys
 import numpy as np
 import driver
-plan = driver.Plan.load("plan")
-values = {driver.IMAGES: np.load("images.npy")}
+
 class Recorder(driver.Device):
     def allocate(self, size): return 0
-    def write(self, address, data): sys.stdout.write(bytes(data).hex())
+    def write(self, address, data): self.written = bytes(data)
     def read(self, address, size): raise NotImplementedError
     def execute(self, address, length): raise NotImplementedError
-device = Recorder({"parameters": plan.parameters, "descriptor": []})
+
+plan = driver.Plan.load("plan")
+device = Recorder(".")
+device.load(plan)
+values = {driver.IMAGES: np.load("images.npy")}
 for step in plan.steps[:2]:
     device._take(step, values, plan.batch)
 assert not [name for name in sys.modules if name.startswith("dybit")]
+print(device.written.hex())
 """
     command = [sys.executable, "-S", "-c", program]
     packages = str(Path(np.__file__).parents[1])

@@ -1,0 +1,768 @@
+// When the parts of the accelerator do what, from one event to the next.
+//
+// Every part is a recurrence: an event comes a fixed number of cycles after the latest of those
+// it waits for. Parts advance as far as what is known allows; what decides the order on the bus,
+// the choice among clients that could read, is made in order of time, and all it depends on is
+// known by then, since memory takes a cycle at least. See docs/cycles.md.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+using Time = int64_t;
+constexpr Time kNever = INT64_MAX / 4;
+constexpr int64_t kBeat = 16;
+constexpr int kDescriptor = 0, kParameter = 1, kWeight = 2, kInput = 3, kClients = 4;
+constexpr int kDescriptorBytes = 128;
+constexpr int kUnits = 2;  // the array, and the depthwise unit
+constexpr int kBanks = 2;
+constexpr int kAhead = 4;  // words that the store reads ahead of the bus
+
+}  // namespace
+
+// What does not change in a run; mirrored by `kernel.py`.
+struct Machine {
+    int64_t rows, columns, weight_rows;
+    int64_t accumulate, revisit, codes;           // of the matrix engine
+    int64_t check, split, read, walk, write;      // of the parts around it
+    int64_t burst, buffer, outstanding, tiles;    // sizes of their queues
+    int64_t latency;                              // of the memory
+    int64_t interval;                             // cycles of a beat, in 1/256
+};
+
+// One tile: what its descriptor says.
+struct Tile {
+    int64_t list_address, barrier;
+    int64_t input_address, input_rows, input_row_words, input_row_stride;
+    int64_t parameters_address, parameter_groups;
+    int64_t weights_address, depthwise, weight_bytes, taps, passes, column_tiles;
+    int64_t row_units, vectors, pixels, lanes, groups, parts;
+    int64_t output_address, output_rows, output_row_bytes, output_row_stride;
+};
+
+// When a tile did what; mirrored by `kernel.py`.
+struct Times {
+    int64_t taken, load, loaded, begin, end, drained, store, stored;
+    int64_t wait_weights, wait_input, wait_results;
+    int64_t descriptor_beats, parameter_beats, weight_beats, input_beats, output_beats;
+};
+
+namespace {
+
+// Values by an index that only grows; those further back than its size are forgotten.
+class Ring {
+  public:
+    explicit Ring(int64_t least) {
+        int64_t size = 1;
+        while (size < least) size *= 2;
+        values_.resize(size);
+        mask_ = size - 1;
+    }
+    Time& operator[](int64_t index) { return values_[index & mask_]; }
+
+  private:
+    std::vector<Time> values_;
+    int64_t mask_;
+};
+
+// Cuts commands into bursts, each offered until it is taken.
+class Splitter {
+  public:
+    Splitter(int64_t latency, int64_t burst) : latency_(latency), block_(burst * kBeat) {}
+
+    bool busy() const { return left_ > 0; }
+    Time available() const { return available_; }
+    int64_t beats() const { return std::min(left_, block_beats()); }
+    bool last() const { return left_ <= block_beats(); }
+
+    // Take a command that is offered from a cycle on; return when it is taken.
+    Time take(Time offered, int64_t address, int64_t bytes) {
+        accepted_ = std::max({offered, accepted_ + 1, before_});
+        available_ = std::max(accepted_ + latency_, ended_ + 1);
+        beat_ = address / kBeat;
+        left_ = (address % kBeat + bytes + kBeat - 1) / kBeat;
+        return accepted_;
+    }
+
+    // The burst at hand goes.
+    void issue(Time now) {
+        const int64_t count = beats();
+        beat_ += count;
+        left_ -= count;
+        available_ = now + 1;
+        if (!left_) {
+            before_ = ended_;
+            ended_ = now;
+        }
+    }
+
+  private:
+    int64_t block_beats() const { return block_ / kBeat - beat_ % (block_ / kBeat); }
+
+    int64_t latency_, block_;
+    int64_t beat_ = 0, left_ = 0;
+    Time accepted_ = -1, available_ = 0;
+    Time ended_ = -1, before_ = -1;  // when the last bursts of the two commands before went
+};
+
+// A client's buffer: when each of its beats leaves the queue and is given to the client.
+struct Buffer {
+    Buffer(int64_t depth) : pops(2 * depth) {}
+
+    int64_t reserved = 0;  // beats asked for
+    int64_t popped = 0;    // beats out of the queue
+    Ring pops;
+    bool held = false;
+    Time pop = -1, given = -1;
+
+    Time next(Time ready) {
+        pop = std::max(ready, held ? given : pop + 1);
+        pops[popped++] = pop;
+        return pop;
+    }
+};
+
+struct Beats {
+    Time first;
+    int64_t count, done;
+    bool last;
+};
+
+class Model {
+  public:
+    Model(const Machine& machine, const Tile* tiles, Times* times, int64_t count)
+        : m_(machine),
+          tiles_(tiles),
+          times_(times),
+          count_(count),
+          splitters_(kClients, Splitter(m_.split, m_.burst)),
+          buffers_(kClients, Buffer(m_.buffer)),
+          origins_(m_.outstanding + 1),
+          pushes_(2 * m_.weight_rows + 256),
+          transfers_(2 * m_.weight_rows + 256),
+          completes_(4096 + 2 * m_.weight_rows),
+          writer_(m_.split, m_.burst),
+          issued_(m_.outstanding + 1),
+          answered_(m_.outstanding + 1) {
+        for (int64_t i = 0; i < count; ++i) {
+            Times& t = times_[i];
+            t = Times{};
+            t.taken = t.load = t.loaded = t.begin = t.end = t.drained = t.store = t.stored = kNever;
+        }
+        walked_.assign(count, kNever);
+        weights_taken_.assign(count, kNever);
+        drain_taken_.assign(count, kNever);
+        freed_.assign(count, kNever);
+        parameters_freed_.assign(count, kNever);
+    }
+
+    // Return the cycles of the run, or -1 if it does not end.
+    int64_t run() {
+        for (;;) {
+            advance();
+            if (!issue()) break;
+        }
+        return stored_ == count_ ? times_[count_ - 1].stored + 1 : -1;
+    }
+
+  private:
+    // The bus
+
+    Time ready(int client) {
+        const Splitter& splitter = splitters_[client];
+        if (!splitter.busy()) return kNever;
+        Buffer& buffer = buffers_[client];
+        // Room for a whole burst, whatever the length of this one.
+        const int64_t least = buffer.reserved - (m_.buffer - m_.burst);
+        if (least <= 0) return splitter.available();
+        if (least > buffer.popped) return kNever;
+        return std::max(splitter.available(), buffer.pops[least - 1] + 1);
+    }
+
+    // Announce the next burst; return whether there is one.
+    bool issue() {
+        Time when[kClients], soonest = kNever;
+        for (int client = 0; client < kClients; ++client)
+            soonest = std::min(soonest, when[client] = ready(client));
+        if (soonest == kNever) return false;
+        Time now = std::max(soonest, turn_ + 1);
+        if (bursts_ >= m_.outstanding)
+            now = std::max(now, origins_[bursts_ - m_.outstanding] + 2);
+        int client = 0;
+        while (when[client] > now) ++client;
+        turn_ = now;
+
+        Splitter& splitter = splitters_[client];
+        const int64_t beats = splitter.beats();
+        const bool last = splitter.last();
+        splitter.issue(now);
+        buffers_[client].reserved += beats;
+        const Time first = std::max(now + 1 + m_.latency, bus_free_);
+        bus_free_ = first + span(beats);
+        origins_[bursts_++] = bus_free_ - 1;
+        take(client, {first, beats, 0, last});
+        if (last) command(client);
+        return true;
+    }
+
+    int64_t span(int64_t beats) const { return (beats * m_.interval + 255) / 256; }
+    Time at(const Beats& beats, int64_t index) const {
+        return beats.first + index * m_.interval / 256;
+    }
+
+    void take(int client, const Beats& beats) {
+        switch (client) {
+            case kDescriptor: take_descriptor(beats); break;
+            case kParameter: take_parameters(beats); break;
+            case kWeight:
+                times_[weight_command_tile_].weight_beats += beats.count;
+                weight_beats_.push_back(beats);
+                break;
+            default: take_input(beats);
+        }
+    }
+
+    // Offer the next command of a client whose last one has been announced to its end.
+    void command(int client) {
+        if (client == kWeight) next_weights();
+        if (client == kInput) next_row();
+    }
+
+    // Descriptors
+
+    void take_descriptor(const Beats& beats) {
+        Buffer& buffer = buffers_[kDescriptor];
+        times_[described_].descriptor_beats += beats.count;
+        for (int64_t i = 0; i < beats.count; ++i) {
+            buffer.next(at(beats, i) + m_.read - 1);
+            buffer.given = buffer.pop + 1;
+            buffer.held = true;
+        }
+        if (beats.last) checked_ = buffer.given + m_.check;
+    }
+
+    bool advance_descriptors() {
+        if (asks_ != kNever) {
+            if (described_ < count_)
+                splitters_[kDescriptor].take(
+                    asks_, tiles_[described_].list_address, kDescriptorBytes);
+            asks_ = kNever;
+            return true;
+        }
+        if (checked_ == kNever) return false;
+        Time now = checked_;
+        if (described_ >= m_.tiles) {
+            const int64_t i = described_ - m_.tiles;
+            const Time latest = std::max({times_[i].load, weights_taken_[i], walked_[i],
+                                          drain_taken_[i], times_[i].store});
+            if (latest == kNever) return false;
+            now = std::max(now, latest + 1);
+        }
+        times_[described_].taken = now;
+        checked_ = kNever;
+        ++described_;
+        asks_ = now + 1;
+        return true;
+    }
+
+    // Input and parameters
+
+    bool advance_load() {
+        if (loading_ == count_ || times_[loading_].taken == kNever) return false;
+        const int64_t i = loading_;
+        Time now = times_[i].taken + 1;
+        if (i >= 1) now = std::max(now, times_[i - 1].loaded + 1);
+        if (i >= kBanks)
+            now = std::max({now, freed_[i - kBanks] + 1, parameters_freed_[i - kBanks] + 1});
+        if (i >= 1 && tiles_[i].barrier) now = std::max(now, times_[i - 1].stored + 1);
+        if (now >= kNever) return false;
+        const Tile& tile = tiles_[i];
+        times_[i].load = now;
+        splitters_[kParameter].take(
+            now + 1, tile.parameters_address, tile.parameter_groups * m_.columns * kBeat);
+        ++loading_;
+        row_ = 0;
+        row_offered_ = now + 1;
+        next_row();
+        rows_done_ = 0;
+        parameters_done_ = input_done_ = kNever;
+        return true;
+    }
+
+    void next_row() {
+        const Tile& tile = tiles_[loading_ - 1];
+        if (row_ == tile.input_rows) return;
+        const int64_t address = tile.input_address + row_ * tile.input_row_stride;
+        const int64_t bytes = tile.input_row_words * m_.rows;
+        row_offered_ = splitters_[kInput].take(row_offered_, address, bytes) + 1;
+        row_shifted_ = address % kBeat;
+        row_elements_ = (bytes + kBeat - 1) / kBeat;
+        row_beat_ = 0;
+        words_left_ = tile.input_row_words;
+        ++row_;
+    }
+
+    void take_parameters(const Beats& beats) {
+        Buffer& buffer = buffers_[kParameter];
+        times_[loading_ - 1].parameter_beats += beats.count;
+        for (int64_t i = 0; i < beats.count; ++i) {
+            buffer.next(at(beats, i) + m_.read - 1);
+            buffer.given = buffer.pop + 1;
+            buffer.held = true;
+        }
+        if (beats.last) {
+            parameters_done_ = buffer.given;
+            finish_load();
+        }
+    }
+
+    void take_input(const Beats& beats) {
+        times_[loading_ - 1].input_beats += beats.count;
+        Buffer& buffer = buffers_[kInput];
+        for (int64_t i = 0; i < beats.count; ++i) {
+            const Time ready = at(beats, i) + m_.read - 1;
+            const bool last = beats.last && i == beats.count - 1;
+            const bool extra = last && row_beat_ == row_elements_;
+            if (partial_) {
+                // The element begun in the beat before ends in this one.
+                give_input(std::max(buffer.pop + 1, ready));
+                partial_ = false;
+            }
+            buffer.next(ready);
+            if (extra) {
+                buffer.held = false;
+            } else if (row_shifted_ && !last) {
+                partial_ = true;
+            } else {
+                give_input(buffer.pop + 1);
+            }
+            ++row_beat_;
+        }
+        if (beats.last && ++rows_done_ == tiles_[loading_ - 1].input_rows) {
+            input_done_ = buffer.given + (m_.rows > kBeat);
+            finish_load();
+        }
+    }
+
+    void give_input(Time now) {
+        Buffer& buffer = buffers_[kInput];
+        const int64_t words = m_.rows < kBeat ? std::min(kBeat / m_.rows, words_left_) : 1;
+        words_left_ -= words;
+        buffer.given = now + words - 1;
+        buffer.held = true;
+    }
+
+    void finish_load() {
+        const Time done = std::max(parameters_done_, input_done_);
+        if (done < kNever) times_[loading_ - 1].loaded = done + 1;
+    }
+
+    // Weights
+
+    int64_t weight_rows(const Tile& tile) const { return tile.depthwise ? tile.taps : m_.rows; }
+
+    bool advance_weight_command() {
+        const int64_t i = weights_;
+        if (i == count_ || times_[i].taken == kNever) return false;
+        Time now = times_[i].taken + 1;
+        if (i >= 1) {
+            if (weight_pushed_ < weight_asked_) return false;
+            now = std::max(now, pushes_[weight_asked_ - 1] + 2);
+        }
+        weights_taken_[i] = now;
+        weight_command_ = 0;
+        weight_commands_ = tiles_[i].depthwise ? 1 : tiles_[i].passes;
+        weight_asked_ += tiles_[i].passes * weight_rows(tiles_[i]);
+        weight_offered_ = now + 2;
+        weight_command_tile_ = i;
+        ++weights_;
+        next_weights();
+        return true;
+    }
+
+    void next_weights() {
+        if (weight_command_ == weight_commands_) return;
+        const Tile& tile = tiles_[weight_command_tile_];
+        const int64_t address = tile.weights_address + weight_command_ * tile.weight_bytes;
+        weight_offered_ =
+            splitters_[kWeight].take(weight_offered_, address, tile.weight_bytes) + 1;
+        ++weight_command_;
+    }
+
+    // Beats from the buffer into rows, and rows into their queue, until what is known ends.
+    bool advance_weights() {
+        bool moved = push();
+        while (weight_next_ < weight_beats_.size()) {
+            Beats& beats = weight_beats_[weight_next_];
+            while (beats.done < beats.count) {
+                if (!give_weights(at(beats, beats.done) + m_.read - 1)) return moved;
+                moved = true;
+                if (++beats.done == beats.count && beats.last) end_weight_command();
+            }
+            if (++weight_next_ == weight_beats_.size()) {
+                weight_beats_.clear();
+                weight_next_ = 0;
+            }
+        }
+        return moved;
+    }
+
+    // Give the beat that is ready in some cycle; return false if that is not yet known.
+    bool give_weights(Time ready) {
+        Buffer& buffer = buffers_[kWeight];
+        const Tile& tile = tiles_[weight_push_tile_];
+        const bool gathers = m_.columns > kBeat;
+        if (!beat_open_) {
+            beat_time_ = buffer.next(ready) + 1;
+            beat_open_ = true;
+            if (gathers) {
+                // The first beat of a unit takes the place of the unit before.
+                beat_time_ = std::max(beat_time_, column_beat_ ? buffer.given + 1 : unit_time_);
+                buffer.given = beat_time_;
+                buffer.held = true;
+                if (++column_beat_ < m_.columns / kBeat) {
+                    beat_open_ = false;
+                    return true;
+                }
+                column_beat_ = 0;
+                ++beat_time_;
+            }
+            beat_units_ = gathers ? 1 : kBeat / m_.columns;
+            beat_units_ = std::min(beat_units_, tile.weight_bytes / m_.columns - command_units_);
+        }
+        for (; beat_units_; --beat_units_) {
+            if (unit_ == 0 && weight_pushed_ < weight_complete_ && !push()) return false;
+            give_unit(tile);
+        }
+        if (!gathers) {
+            buffer.given = unit_time_;
+            buffer.held = true;
+        }
+        beat_open_ = false;
+        return true;
+    }
+
+    // Put the row that is complete, if one is, into its queue; return whether that could be told.
+    bool push() {
+        if (weight_pushed_ == weight_complete_) return false;
+        Time now = row_time_ + 1;
+        const int64_t room = weight_pushed_ - (m_.weight_rows - 1);
+        if (room >= 0) {
+            if (room > transferred_) return false;
+            now = std::max(now, entry(room) + 1);
+        }
+        pushes_[weight_pushed_++] = now;
+        return true;
+    }
+
+    // When a row moves to the front of the queue; the row before it must have gone.
+    Time entry(int64_t row) {
+        const Time before = row ? transfers_[row - 1] : 0;
+        return std::max(pushes_[row] + 1, before);
+    }
+
+    void give_unit(const Tile& tile) {
+        Time now = std::max(beat_time_, unit_time_ + 1);
+        if (unit_ == 0 && weight_pushed_) now = std::max(now, pushes_[weight_pushed_ - 1]);
+        unit_time_ = now;
+        ++command_units_;
+        if (++unit_ == tile.row_units) {
+            unit_ = 0;
+            row_time_ = now;
+            ++weight_complete_;
+        }
+    }
+
+    void end_weight_command() {
+        command_units_ = 0;
+        const Tile& tile = tiles_[weight_push_tile_];
+        if (++weight_push_command_ == (tile.depthwise ? 1 : tile.passes)) {
+            weight_push_command_ = 0;
+            ++weight_push_tile_;
+        }
+    }
+
+    // Rows from the queue into the array or the depthwise unit.
+    bool advance_transfers() {
+        bool moved = false;
+        for (;;) {
+            if (transfer_tile_ == count_) return moved;
+            if (transferred_ == weight_pushed_ && !push()) return moved;
+            const Tile& tile = tiles_[transfer_tile_];
+            const int unit = tile.depthwise ? 1 : 0;
+            Time now = entry(transferred_) + 1;
+            if (transferred_) now = std::max(now, transfers_[transferred_ - 1] + 1);
+            if (transfer_row_ == 0) {
+                // The unit takes rows from the swap of the weights it holds.
+                if (unit_loaded_[unit] > unit_begun_[unit]) return moved;
+                now = std::max(now, unit_swap_[unit]);
+            }
+            transfers_[transferred_++] = now;
+            moved = true;
+            if (++transfer_row_ == weight_rows(tile)) {
+                transfer_row_ = 0;
+                ++unit_loaded_[unit];
+                completes_[loaded_passes_++] = now;
+                if (++transfer_pass_ == tile.passes) {
+                    transfer_pass_ = 0;
+                    ++transfer_tile_;
+                }
+            }
+        }
+    }
+
+    // Passes
+
+    bool advance_walk() {
+        bool moved = false;
+        for (;;) {
+            const int64_t i = walking_;
+            if (i == count_) return moved;
+            const Tile& tile = tiles_[i];
+            Times& t = times_[i];
+            if (walked_[i] == kNever) {
+                if (t.taken == kNever) return moved;
+                walked_[i] = std::max(t.taken + 1, generated_ + 1);
+            }
+            if (passes_begun_ == loaded_passes_) return moved;
+            const int64_t per_column_tile = tile.passes / tile.column_tiles;
+            const bool begins = pass_ == 0, first = pass_ % per_column_tile == 0;
+            const bool last = pass_ % per_column_tile == per_column_tile - 1;
+            const Time weights = completes_[passes_begun_] + 1;
+            const Time input = begins ? t.loaded + 1 : 0;
+            Time results = 0;
+            if (first && column_tiles_ >= kBanks) {
+                const int64_t before = column_tiles_ - kBanks;
+                if (before >= static_cast<int64_t>(half_freed_.size())) return moved;
+                results = half_freed_[before] + 1;
+            }
+            if (input >= kNever) return moved;
+            const Time generated = std::max(begun_, walked_[i] + 1);
+            const Time offered = generated + 1;
+            const Time resumes = std::max(offered, ended_ + 1);
+            Time now = std::max({offered, weights, input, results, ended_,
+                                 started_ + m_.revisit - 1});
+            if (tile.depthwise != unit_now_ && ended_ >= 0)
+                now = std::max(now, ended_ + 1 + m_.accumulate);
+            t.wait_weights += std::max<Time>(0, std::min(now, weights) - resumes);
+            t.wait_input += std::max<Time>(0, std::min(now, input) - std::max(resumes, weights));
+            t.wait_results += std::max<Time>(
+                0, std::min(now, results) - std::max({resumes, weights, input}));
+            generated_ = generated;
+            begun_ = now;
+            started_ = now + 1;
+            ended_ = now + tile.vectors;
+            unit_now_ = tile.depthwise;
+            const int unit = tile.depthwise ? 1 : 0;
+            unit_swap_[unit] = started_ + m_.walk;
+            ++unit_begun_[unit];
+            ++passes_begun_;
+            if (begins) t.begin = started_;
+            if (first) ++column_tiles_;
+            if (last) summed_.push_back((tile.depthwise ? ended_ : started_) + m_.walk);
+            moved = true;
+            if (++pass_ == tile.passes) {
+                pass_ = 0;
+                t.end = freed_[i] = ended_;
+                ++walking_;
+            }
+            advance_transfers();
+        }
+    }
+
+    // Results
+
+    bool advance_drain() {
+        bool moved = false;
+        for (;;) {
+            const int64_t i = draining_;
+            if (i == count_) return moved;
+            const Tile& tile = tiles_[i];
+            Times& t = times_[i];
+            if (drain_taken_[i] == kNever) {
+                Time now = t.taken + 1;
+                if (i >= 1) now = std::max(now, times_[i - 1].drained + 1);
+                if (i >= kBanks) now = std::max(now, times_[i - kBanks].stored + 1);
+                if (now >= kNever) return moved;
+                drain_taken_[i] = now;
+                drain_free_ = now + 1;
+                drain_tile_ = 0;
+                moved = true;
+            }
+            if (drained_tiles_ == static_cast<int64_t>(summed_.size())) return moved;
+            const Time now = std::max(drain_free_, summed_[drained_tiles_] + m_.accumulate + 1);
+            const bool last = drain_tile_ == tile.column_tiles - 1;
+            const int64_t each = last ? tile.groups - drain_tile_ * tile.lanes : tile.lanes;
+            const Time freed = now + tile.lanes + tile.pixels * each * tile.parts;
+            half_freed_.push_back(freed);
+            ++drained_tiles_;
+            drain_free_ = freed + 1;
+            moved = true;
+            if (last) {
+                parameters_freed_[i] = freed;
+                t.drained = freed + 1 + m_.codes;
+                ++draining_;
+            } else {
+                ++drain_tile_;
+            }
+        }
+    }
+
+    // Output
+
+    bool advance_store() {
+        const int64_t i = stored_;
+        if (i == count_ || times_[i].drained == kNever) return false;
+        Times& t = times_[i];
+        t.store = std::max(t.drained, i ? times_[i - 1].stored : -1) + 1;
+        store(tiles_[i], t);
+        ++stored_;
+        return true;
+    }
+
+    void store(const Tile& tile, Times& t) {
+        const int64_t cut = std::max<int64_t>(1, m_.columns / kBeat);
+        const int64_t gather = std::max<int64_t>(1, kBeat / m_.columns);
+        Time word_pops[kAhead] = {-kAhead, -kAhead, -kAhead, -kAhead};
+        Time read = t.store, offered = t.store + 1;
+        Time consumed = -1, given = -1;  // when the last word, and the last element, went on
+        int64_t word = 0;
+        const auto next_word = [&] {
+            read = std::max(read + 1, word_pops[word % kAhead] + 1);
+            return read + 2;
+        };
+        const auto pop_word = [&](Time now) {
+            word_pops[word++ % kAhead] = now;
+            consumed = now;
+        };
+        for (int64_t row = 0; row < tile.output_rows; ++row) {
+            const int64_t address = tile.output_address + row * tile.output_row_stride;
+            const int64_t elements = (tile.output_row_bytes + kBeat - 1) / kBeat;
+            int64_t words_left = (tile.output_row_bytes + m_.columns - 1) / m_.columns;
+            int64_t element = 0, cut_left = 0;
+            Time available = 0;
+            offered = writer_.take(offered, address, tile.output_row_bytes) + 1;
+            while (writer_.busy()) {
+                Time valid = writer_.available();
+                const int64_t beats = writer_.beats();
+                if (writes_ >= m_.outstanding)
+                    valid = std::max(valid, issued_[writes_ - m_.outstanding] + 1);
+                for (int64_t beat = 0; beat < beats; ++beat) {
+                    Time now = std::max(valid, filled_ + 1);
+                    if (element == elements) {
+                        filled_ = now;  // the beat that only ends what the one before began
+                        continue;
+                    }
+                    if (cut > 1 || gather == 1) {
+                        if (!cut_left) {
+                            available = next_word();
+                            cut_left = words_left > 1 ? cut : (elements - 1) % cut + 1;
+                        }
+                        now = std::max(now, available);
+                        if (--cut_left == 0) {
+                            pop_word(now);
+                            --words_left;
+                        }
+                    } else {
+                        for (int64_t k = 0; k < gather && words_left; ++k, --words_left) {
+                            Time taken = std::max(next_word(), consumed + 1);
+                            if (k == 0) taken = std::max(taken, given);
+                            pop_word(taken);
+                        }
+                        now = std::max(now, consumed + 1);
+                    }
+                    filled_ = given = now;
+                    ++element;
+                }
+                writer_.issue(filled_);
+                announce(beats, t);
+            }
+        }
+        t.stored = acknowledged_;
+    }
+
+    // A burst whose data are all there goes to memory, and is acknowledged.
+    void announce(int64_t beats, Times& t) {
+        Time now = std::max({filled_ + m_.write - 2, announced_ + 1, written_});
+        if (writes_ >= m_.outstanding) now = std::max(now, answered_[writes_ - m_.outstanding] + 1);
+        announced_ = now;
+        written_ = now + span(beats);
+        const Time arrives = std::max(written_ + 1 + std::max<Time>(1, m_.latency), response_ + 1);
+        response_ = arrives;
+        acknowledged_ = arrives + 1;
+        issued_[writes_] = now;
+        answered_[writes_] = acknowledged_;
+        ++writes_;
+        t.output_beats += beats;
+    }
+
+    void advance() {
+        bool moved;
+        do {
+            moved = advance_descriptors();
+            moved |= advance_load();
+            moved |= advance_weight_command();
+            moved |= advance_weights();
+            moved |= advance_transfers();
+            moved |= advance_walk();
+            moved |= advance_drain();
+            while (advance_store()) moved = true;
+        } while (moved);
+    }
+
+    const Machine m_;
+    const Tile* tiles_;
+    Times* times_;
+    const int64_t count_;
+
+    std::vector<Splitter> splitters_;
+    std::vector<Buffer> buffers_;
+    Time turn_ = -1, bus_free_ = 0;
+    int64_t bursts_ = 0;
+    Ring origins_;
+
+    int64_t described_ = 0;
+    Time asks_ = 1, checked_ = kNever;
+
+    int64_t loading_ = 0, row_ = 0, rows_done_ = 0, row_beat_ = 0, row_elements_ = 0;
+    int64_t words_left_ = 0;
+    bool partial_ = false, row_shifted_ = false;
+    Time row_offered_ = 0, parameters_done_ = kNever, input_done_ = kNever;
+
+    int64_t weights_ = 0, weight_command_ = 0, weight_commands_ = 0, weight_command_tile_ = 0;
+    int64_t weight_asked_ = 0, weight_pushed_ = 0, weight_complete_ = 0;
+    Time weight_offered_ = 0;
+    std::vector<Beats> weight_beats_;
+    size_t weight_next_ = 0;
+    int64_t weight_push_tile_ = 0, weight_push_command_ = 0;
+    int64_t unit_ = 0, beat_units_ = 0, command_units_ = 0, column_beat_ = 0;
+    bool beat_open_ = false;
+    Time unit_time_ = -1, row_time_ = -1, beat_time_ = -1;
+    Ring pushes_, transfers_, completes_;
+    int64_t transferred_ = 0, transfer_tile_ = 0, transfer_row_ = 0, transfer_pass_ = 0;
+    int64_t loaded_passes_ = 0, passes_begun_ = 0;
+    int64_t unit_loaded_[kUnits] = {0, 0}, unit_begun_[kUnits] = {0, 0};
+    Time unit_swap_[kUnits] = {0, 0};
+
+    int64_t walking_ = 0, pass_ = 0, column_tiles_ = 0, unit_now_ = 0;
+    Time generated_ = -1, begun_ = -1, started_ = -(1 << 20), ended_ = -1;
+    std::vector<Time> walked_, weights_taken_, drain_taken_, freed_, parameters_freed_;
+    std::vector<Time> summed_, half_freed_;
+
+    int64_t draining_ = 0, drain_tile_ = 0, drained_tiles_ = 0;
+    Time drain_free_ = 0;
+
+    int64_t stored_ = 0, writes_ = 0;
+    Splitter writer_;
+    Time filled_ = -1, announced_ = -1, written_ = -1, response_ = -1, acknowledged_ = -1;
+    Ring issued_, answered_;
+};
+
+}  // namespace
+
+EXPORT int64_t cycles_run(const Machine* machine, const Tile* tiles, Times* times, int64_t count) {
+    return Model(*machine, tiles, times, count).run();
+}
