@@ -10,6 +10,7 @@ __all__ = [
     "BUS_BYTES",
     "CACHE",
     "LITE_ADDRESS_BITS",
+    "LITE_BYTES",
     "SIZE",
     "AXI4LiteSignature",
     "AXI4ReadSignature",
@@ -42,6 +43,7 @@ LITE_ADDRESS_BITS = 12
 """Bits of an address of a register: a page of 4 KiB, the least that tools map."""
 
 LITE_BYTES = 4
+"""Bytes of a register."""
 
 
 class Response(enum.Enum, shape=2):

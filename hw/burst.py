@@ -88,9 +88,8 @@ class BurstSplitter(wiring.Component):
         ended_taken = Signal()
         before = Signal(signed(_BLOCK_BITS + 1))  # where the byte before the first one is
         last = Signal(_BLOCK_BITS + _BLOCKS_BITS)
-        in_beat = (command.bytes[:POSITION_BITS] - 1)[:POSITION_BITS] + command.address[
-            :POSITION_BITS
-        ]
+        start = command.address[:POSITION_BITS]
+        in_beat = (command.bytes - 1)[:POSITION_BITS] + start  # of the last element's last byte
         m.d.comb += [
             before.eq(command.address[:_BLOCK_BITS] - 1),
             last.eq(command.bytes + before),
@@ -100,7 +99,7 @@ class BurstSplitter(wiring.Component):
             m.d.sync += [
                 ended_valid.eq(self.i.valid),
                 ended.beat.eq(command.address[POSITION_BITS:]),
-                ended.start.eq(command.address[:POSITION_BITS]),
+                ended.start.eq(start),
                 Cat(ended.end, ended.last_index, ended.blocks_less_1).eq(last),
                 ended.extra.eq(in_beat[POSITION_BITS]),
             ]

@@ -21,8 +21,8 @@ class ReadDma(wiring.Component):
     order of its commands.
 
     Latency: 3 cycles from a command to its first address, `LATENCY` cycles from a beat on the bus
-    to its data. Throughput: one beat a cycle while memory answers within about ``depth - 64``
-    cycles; one burst a cycle. A transfer that touches one beat more than its bytes fill takes a
+    to its data. Throughput: one beat a cycle while memory answers within ``depth - 68`` cycles;
+    one burst a cycle. A transfer that touches one beat more than its bytes fill takes a
     cycle more than it has data. At most `OUTSTANDING` bursts are on their way.
 
     Abort: from the cycle in which `abort` is 1, no burst is announced that was not before, and

@@ -259,11 +259,7 @@ REGISTERS = (
             _FIRST_COUNTER + 8 * index + 4 * high,
             Access.READ,
             description,
-            _whole(
-                "bits 63..32 as they were when a counter's LOW was read last, so read LOW first"
-                if high
-                else "bits 31..0"
-            ),
+            _whole("bits 63..32, when LOW was read" if high else "bits 31..0"),
         )
         for index, (name, description) in enumerate(COUNTERS)
         for high, part in enumerate(("LOW", "HIGH"))

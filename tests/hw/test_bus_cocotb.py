@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dybit.hw.read_dma import ReadDma
 from dybit.hw.registers import REGISTERS, Access
 from dybit.hw.verilog import emit
-from dybit.hw.yosys import run_yosys
-from dybit.sim.toolchain import icarus, run_tool, verilator, verilator_environment
+from dybit.hw.write_dma import WriteDma
 from tests.hw.bus_designs import Copier
 from tests.hw.cocotb_runner import run_bench
+from tests.hw.verilog_checks import check_with_icarus, check_with_verilator, check_with_yosys
 
 OFFSETS = {register.name: register.offset for register in REGISTERS}
 CONSTANTS = {
@@ -42,19 +43,22 @@ def test_bus(
     vectors(f"bus, {bench}, cocotb, {simulator}", count)
 
 
-def test_tools_accept_the_verilog(tmp_path: Path, debian_tool: Callable[[str], str]) -> None:
-    manifest = emit(Copier(CONSTANTS), "copier", tmp_path)
-    files = [tmp_path / path for path in manifest["verilog"]]
-    lint = [verilator(), "--lint-only", "-Wall", "--top-module", "copier"]
-    waivers = tmp_path / manifest["waivers"]
-    run_tool([*lint, waivers, *files], tmp_path / "verilator.log", verilator_environment())
-    names = " ".join(manifest["verilog"])
-    script = f"read_verilog {names}\nhierarchy -check -top copier\nproc\ncheck -assert"
-    assert not re.search("^Warning", run_yosys(script, tmp_path), re.MULTILINE)
+DESIGNS: dict[str, Callable[[], Any]] = {
+    "copier": lambda: Copier(CONSTANTS),
+    "read_dma": lambda: ReadDma(4, alignment=16),
+    "write_dma": lambda: WriteDma(alignment=8),
+}
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_tools_accept_the_verilog(
+    name: str, tmp_path: Path, debian_tool: Callable[[str], str]
+) -> None:
+    manifest = emit(DESIGNS[name](), name, tmp_path)
+    check_with_verilator(tmp_path, manifest, tmp_path / "verilator.log")
+    check_with_yosys(tmp_path, manifest)
     debian_tool("iverilog")
-    log = tmp_path / "icarus.log"
-    run_tool([icarus(), "-g2005", "-Wall", "-o", tmp_path / "copier.vvp", *files], log)
-    assert log.read_text() == ""
+    check_with_icarus(tmp_path, manifest, tmp_path / "icarus.log")
 
 
 def test_ports_are_those_of_vivado(tmp_path: Path) -> None:
