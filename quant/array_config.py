@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -60,7 +61,7 @@ class ArrayConfig(OperandConfig):
 
     def sum_bits(self, mode: PrecisionMode, terms: int) -> int:
         """Bits, sign included, of the sum of so many products in `mode`."""
-        return (self._largest_product(mode) * terms).bit_length() + 1
+        return (_largest_product(self, mode) * terms).bit_length() + 1
 
     def partial_sum_needed_bits(self, mode: PrecisionMode) -> int:
         """Bits, sign included, of the sum of one full column in `mode`."""
@@ -69,7 +70,7 @@ class ArrayConfig(OperandConfig):
     @property
     def partial_sum_bits(self) -> int:
         """Width of the partial-sum word of a column, which every mode cuts into its lanes."""
-        return self._word(self.partial_sum_needed_bits(mode) * mode.lanes for mode in self.modes)
+        return _partial_sum_bits(self)
 
     def partial_sum_lane_bits(self, mode: PrecisionMode) -> int:
         """Width of one lane of the partial-sum word in `mode`."""
@@ -82,7 +83,7 @@ class ArrayConfig(OperandConfig):
     @property
     def accumulator_bits(self) -> int:
         """Width of the accumulator word of a column, which every mode cuts into its lanes."""
-        return self._word(self.accumulator_needed_bits(mode) * mode.lanes for mode in self.modes)
+        return _accumulator_bits(self)
 
     def accumulator_lane_bits(self, mode: PrecisionMode) -> int:
         """Width of one lane of the accumulator word in `mode`."""
@@ -146,7 +147,7 @@ class ArrayConfig(OperandConfig):
     def overflows(self) -> Iterator[str]:
         """Yield a line for each mode built whose longest sum the re-quantiser cannot take."""
         for mode in self.modes:
-            largest = self._largest_product(mode)
+            largest = _largest_product(self, mode)
             longest = ((1 << REQUANTIZER_BITS - 1) - 1) // largest
             if self.max_reduction > longest:
                 yield (
@@ -155,9 +156,25 @@ class ArrayConfig(OperandConfig):
                 )
                 return
 
-    def _largest_product(self, mode: PrecisionMode) -> int:
-        return self.max_activation(mode.activation_bits) * self.max_weight(mode.weight_bits)
 
-    def _word(self, widths: Iterable[int]) -> int:
-        # A multiple of the most lanes, so that each mode's lanes are equal and fill the word.
-        return -(-max(widths) // self.max_lanes) * self.max_lanes
+# Gateware and models ask for these over and over.
+@lru_cache(maxsize=1024)
+def _largest_product(array: ArrayConfig, mode: PrecisionMode) -> int:
+    return array.max_activation(mode.activation_bits) * array.max_weight(mode.weight_bits)
+
+
+@lru_cache(maxsize=256)
+def _partial_sum_bits(array: ArrayConfig) -> int:
+    return _word(array, array.partial_sum_needed_bits)
+
+
+@lru_cache(maxsize=256)
+def _accumulator_bits(array: ArrayConfig) -> int:
+    return _word(array, array.accumulator_needed_bits)
+
+
+def _word(array: ArrayConfig, needed_bits: Callable[[PrecisionMode], int]) -> int:
+    """Return the width of a word that every mode of an array cuts into its lanes."""
+    widest = max(needed_bits(mode) * mode.lanes for mode in array.modes)
+    # A multiple of the most lanes, so that each mode's lanes are equal and fill the word.
+    return -(-widest // array.max_lanes) * array.max_lanes
