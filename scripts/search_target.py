@@ -117,7 +117,7 @@ def measured(
         task = bar.add_task("looking at activations", total=len(parts))
         observed = observe(prepared, parts, cache, lambda: bar.advance(task))
     limits = base.model_copy(update={"array": searched.array})
-    operands = Operands(prepared, observed, limits)
+    operands = Operands(prepared, observed, limits, cache)
     sensitivity = _sensitivity(prepared, operands, searched, data, measure, cache)
     return Target(workload, sensitivity, f"on {_used(data, measure)} images")
 
@@ -171,4 +171,4 @@ def _sensitivity(
             labels = None if data.y is None else torch.from_numpy(data.y[:count])
             return fisher(prepared, operands, modes, x, labels, cache=cache, progress=advance)
         pooled = measure is Measure.POOLED_RMSE
-        return operand_rmse(prepared, operands, modes, pooled=pooled, cache=cache, progress=advance)
+        return operand_rmse(prepared, operands, modes, pooled=pooled, progress=advance)

@@ -73,7 +73,7 @@ class Cache:
             "safetensors",
             safetensors.numpy.load,
             lambda arrays: safetensors.numpy.save(
-                {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+                {name: np.asarray(array, order="C") for name, array in arrays.items()}
             ),
             compute,
         )

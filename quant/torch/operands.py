@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dybit.quant.config import QuantConfig
-from dybit.quant.format_choice import Rating, rate_formats
+from dybit.quant.format_choice import Ratings, rate_formats, rate_sample
 from dybit.quant.format_rules import ArrayFormats
 from dybit.quant.formats import NumberFormat
 from dybit.quant.search.cache import Cache, digest
 from dybit.quant.search.sensitivity import OperandErrors
-from dybit.quant.tail import with_tail
 from dybit.quant.tensor import NetworkError
 from dybit.quant.torch.fake_quantize import fake_quantize
 from dybit.quant.torch.modules import ActivationQuantizer, ComputeStage, PreparedModel
@@ -31,37 +31,54 @@ class Operand:
     Parameters
     ----------
     rate : callable
-        Finds the format and its scales; called when something depends on them.
+        Rates the formats; called when something depends on it and the cache does not know.
+    formats : sequence of NumberFormat
     elements : float
         Elements of the tensor for each that is rated.
     key : str
         Hash of the tensor and its formats.
+    cache : Cache
     """
 
-    def __init__(self, rate: Callable[[], tuple[Rating, float]], elements: float, key: str) -> None:
-        self._rate, self._elements, self.key = rate, elements, key
+    def __init__(
+        self,
+        rate: Callable[[], Ratings],
+        formats: Sequence[NumberFormat],
+        elements: float,
+        key: str,
+        cache: Cache,
+    ) -> None:
+        self._rate, self._formats, self._elements = rate, formats, elements
+        self.key, self._cache = key, cache
 
     @cached_property
-    def rated(self) -> tuple[Rating, float]:
-        """The best format with its scales and error, and the sum of squares."""
-        return self._rate()
-
-    def errors(self, cache: Cache) -> OperandErrors:
-        """Return what rounding does to all elements."""
-
-        def compute() -> list[float]:
-            best, power = self.rated
-            return [best.error * self._elements, power * self._elements]
-
-        error, power = cache.get(("operand", self.key), compute)
-        return OperandErrors(error, power)
+    def errors(self) -> OperandErrors:
+        """What rounding does to all elements."""
+        error, power = (float(self._rated[name]) for name in ("error", "power"))
+        return OperandErrors(error * self._elements, power * self._elements)
 
     def round(self, x: Tensor) -> Tensor:
         """Return a tensor rounded to the format; weights have their output channels first."""
-        best, _ = self.rated
-        scale = torch.from_numpy(np.atleast_1d(best.scale.astype(np.float32)))
+        fmt = self._formats[int(self._rated["format"])]
+        scale = torch.from_numpy(np.atleast_1d(self._rated["scale"].astype(np.float32)))
         spread = scale.view(-1, *[1] * (x.ndim - 1)) if scale.numel() > 1 else scale
-        return fake_quantize(x, best.format, spread)
+        return fake_quantize(x, fmt, spread)
+
+    @cached_property
+    def _rated(self) -> dict[str, NDArray[Any]]:
+        """The place of the best format, its scales and error, and the sum of squares."""
+
+        def compute() -> dict[str, NDArray[Any]]:
+            ratings = self._rate()
+            best = ratings.best()
+            return {
+                "format": np.array(self._formats.index(best.format)),
+                "scale": best.scale,
+                "error": np.array(best.error),
+                "power": np.array(ratings.power),
+            }
+
+        return self._cache.arrays(("operand", self.key), compute)
 
 
 class Operands:
@@ -74,12 +91,19 @@ class Operands:
         What `observe` returned.
     base : QuantConfig
         Its array gives the formats, its layers the exponent limits at widths that they state.
+    cache : Cache, optional
+        Of formats and scales, which take longer to find than all else.
     """
 
     def __init__(
-        self, prepared: PreparedModel, observed: Mapping[str, Observed], base: QuantConfig
+        self,
+        prepared: PreparedModel,
+        observed: Mapping[str, Observed],
+        base: QuantConfig,
+        cache: Cache | None = None,
     ) -> None:
         array = base.array
+        self._cache = Cache(None) if cache is None else cache
         self._base, self._rule = base, ArrayFormats(array)
         self.weights: dict[tuple[str, int], Operand] = {}
         self.activations: dict[tuple[str, int], Operand] = {}
@@ -99,11 +123,11 @@ class Operands:
             raise NetworkError(f"{stage.name}: weights must be finite; load others")
         formats = self._rule.weights(bits, self._limit(stage.name, "weight", bits))
 
-        def rate() -> tuple[Rating, float]:
-            ratings = rate_formats(weights, formats, axis=0)
-            return ratings.best(), ratings.power
+        def rate() -> Ratings:
+            return rate_formats(weights, formats, axis=0)
 
-        return Operand(rate, 1.0, digest("weights", weights, _names(formats)))
+        key = digest("weights", weights, _names(formats))
+        return Operand(rate, formats, 1.0, key, self._cache)
 
     def _activation(
         self,
@@ -120,13 +144,11 @@ class Operands:
             )
         formats = self._rule.activations(bits, found.minimum < 0, limit)
 
-        def rate() -> tuple[Rating, float]:
-            values, weights = with_tail(found.values)
-            ratings = rate_formats(values, formats, weights=weights)
-            return ratings.best(), ratings.power
+        def rate() -> Ratings:
+            return rate_sample(found.values, formats)
 
         key = digest("activations", found.values, found.count, _names(formats))
-        return Operand(rate, found.count / found.values.size, key)
+        return Operand(rate, formats, found.count / found.values.size, key, self._cache)
 
     def _limit(self, name: str, operand: str, bits: int) -> int | None:
         settings = self._base.layer(name)

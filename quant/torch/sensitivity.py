@@ -29,7 +29,6 @@ def operand_rmse(
     modes: tuple[PrecisionMode, ...],
     *,
     pooled: bool = False,
-    cache: Cache | None = None,
     progress: _Progress | None = None,
 ) -> Sensitivity:
     """Return the error of weights and inputs, as `dybit.quant.search.rmse` defines it.
@@ -42,17 +41,15 @@ def operand_rmse(
     modes : tuple of PrecisionMode
     pooled : bool
         As in `rmse`.
-    cache : Cache, optional
     progress : callable, optional
         Called after each layer.
     """
-    kept = Cache(None) if cache is None else cache
     weights, activations = {}, {}
     for stage in prepared.compute_stages:
         for mode in modes:
             w, a = (stage.name, mode.weight_bits), (stage.name, mode.activation_bits)
-            weights[w] = operands.weights[w].errors(kept)
-            activations[a] = operands.activations[a].errors(kept)
+            weights[w] = operands.weights[w].errors
+            activations[a] = operands.activations[a].errors
         if progress is not None:
             progress()
     return rmse(workload_of(prepared), modes, weights, activations, pooled)
@@ -74,10 +71,11 @@ def output_error(
 
     Parameters
     ----------
-    prepared, operands, modes, cache, progress
+    prepared, operands, modes, progress
         As in `operand_rmse`.
     inputs : Tensor
         Run as one batch.
+    cache : Cache, optional
     """
     kept = Cache(None) if cache is None else cache
     errors: dict[str, dict[PrecisionMode, float]] = {}
@@ -139,12 +137,13 @@ def fisher(
 
     Parameters
     ----------
-    prepared, operands, modes, cache
+    prepared, operands, modes
         As in `operand_rmse`.
     inputs : Tensor
         Each one a pass forward and back.
     labels : Tensor, optional
         Classes; the float model's own answers by default.
+    cache : Cache, optional
     progress : callable, optional
         Called after each input.
     """
@@ -208,7 +207,9 @@ def _losses(
         for (layer, bits), rounded in tables[operand].items():
             if layer == name:
                 exact = tensor.detach()
-                change = (rounded.round(exact) - exact).double()
-                square = 0.0 if gradient is None else float((gradient * change).square().sum())
-                found.append((operand, name, bits, square / 2))
+                loss = 0.0
+                if gradient is not None:
+                    change = (rounded.round(exact) - exact).mul_(gradient).square_()
+                    loss = float(change.sum(dtype=torch.float64)) / 2
+                found.append((operand, name, bits, loss))
     return found

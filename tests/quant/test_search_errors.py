@@ -117,10 +117,11 @@ def test_the_cache_keeps_values_and_arrays(tmp_path: Path) -> None:
     assert cache.get(("a", 1), lambda: [1, 2.5]) == [1, 2.5]
     assert cache.get(("a", 1), lambda: pytest.fail("computed twice")) == [1, 2.5]
     assert cache.get(("a", 2), lambda: 3) == 3
-    arrays = {"x": np.arange(6.0).reshape(2, 3).T}
+    arrays = {"x": np.arange(6.0).reshape(2, 3).T, "zero": np.array(1.5)}
     for _ in range(2):
         found = cache.arrays("arrays", lambda: arrays)
         np.testing.assert_array_equal(found["x"], arrays["x"])
+        assert found["zero"].shape == ()
     assert (cache.hits, cache.misses) == (2, 3)
 
 

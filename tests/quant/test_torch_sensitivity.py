@@ -180,7 +180,7 @@ def test_a_shared_input_counts_for_each_layer_by_its_own_gradient() -> None:
 
 
 MEASURES: dict[str, Callable[[PreparedModel, Operands, Cache], Any]] = {
-    "rmse": lambda p, o, c: operand_rmse(p, o, MODES, cache=c),
+    "rmse": lambda p, o, c: operand_rmse(p, o, MODES),
     "output": lambda p, o, c: output_error(p, o, MODES, data(), cache=c),
     "fisher": lambda p, o, c: fisher(p, o, MODES, data(5), cache=c),
 }
@@ -191,7 +191,7 @@ def test_measures_are_resumed(measure: str, tmp_path: Path) -> None:
     def run(cache: Cache) -> Any:
         prepared = prepare(Small().eval(), CONFIG, data(1))
         observed = observe(prepared, list(data().split(16)), cache)
-        return MEASURES[measure](prepared, Operands(prepared, observed, CONFIG), cache)
+        return MEASURES[measure](prepared, Operands(prepared, observed, CONFIG, cache), cache)
 
     wanted = run(Cache(None))
     first = Cache(tmp_path)
@@ -202,7 +202,9 @@ def test_measures_are_resumed(measure: str, tmp_path: Path) -> None:
         path.unlink()
     second = Cache(tmp_path)
     assert run(second).errors == wanted.errors
-    assert (second.hits, second.misses) == (first.hits + len(files) // 2, len(files[::2]))
+    # Formats that only errors still there depend on are not found again.
+    assert 0 < second.misses <= len(files[::2])
+    assert second.hits > first.hits
     third = Cache(tmp_path)
     run(third)
     assert third.misses == 0
@@ -223,7 +225,7 @@ def test_a_sample_stands_for_all_elements() -> None:
     prepared = prepare(Small().eval(), CONFIG, data(1))
     x = data(50_000)
     operands = Operands(prepared, observe(prepared, list(x.split(10_000))), CONFIG)
-    found = operands.activations["hidden", 4].errors(Cache(None))
+    found = operands.activations["hidden", 4].errors
     assert found.power == pytest.approx(float(x.square().sum()), rel=0.02)
     assert found.relative == pytest.approx(activation_error(x.numpy(), DyBit(4)), rel=0.02)
 
