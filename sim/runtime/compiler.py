@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,26 +11,14 @@ from dybit.quant.config import QuantConfig
 from dybit.quant.config_errors import ConfigError
 from dybit.quant.layers import INPUT, AvgPool2d, Conv2d, Layer, Linear, QuantTensor, View
 from dybit.quant.network import QuantNetwork
-from dybit.sim.board_driver import (
-    DESCRIPTOR_BYTES,
-    IMAGES,
-    Buffer,
-    Download,
-    Fields,
-    Host,
-    Operation,
-    Plan,
-    PlanError,
-    Run,
-    Step,
-    Upload,
-)
-from dybit.sim.runtime import engine_layer, host
-from dybit.sim.runtime.engine_layer import EngineLayer, Hardware
+from dybit.sim.board_driver import IMAGES, Operation, Plan, PlanError
+from dybit.sim.runtime import host, lowering
+from dybit.sim.runtime.draft import Draft, Slot
+from dybit.sim.runtime.engine_layer import EngineLayer, Hardware, check
 from dybit.sim.runtime.inputs import packings
 from dybit.sim.runtime.packing import pixel_bytes
-from dybit.sim.runtime.placement import Constants, Lifetime, aligned, place
-from dybit.sim.runtime.tiling import Tiling, choose, output_layout, tiles
+from dybit.sim.runtime.placement import Constants
+from dybit.sim.runtime.tiling import Tiling, choose, output_layout
 
 __all__ = ["compile"]
 
@@ -75,21 +62,6 @@ def compile(
     return compiler.plan()
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """A buffer before it has an address."""
-
-    shape: Shape
-    pixels: int
-    bits: int
-    pixel_bytes: int
-    life: Lifetime
-
-    @property
-    def buffer(self) -> Buffer:
-        return Buffer(self.life.address, self.shape, self.pixels, self.bits, self.pixel_bytes)
-
-
 @dataclass(slots=True)
 class _Tensor:
     """A tensor of the network: how it is read, and where it is by now."""
@@ -97,36 +69,7 @@ class _Tensor:
     tensor: QuantTensor | None
     shape: Shape
     on_host: bool
-    slot: _Slot | None
-
-
-@dataclass(slots=True)
-class _Job:
-    """A layer in a run."""
-
-    layer: EngineLayer
-    tiling: Tiling
-    blocks: int
-    source: _Slot
-    target: _Slot
-    weights: int
-    parameters: int
-    barrier: bool
-
-
-@dataclass(slots=True)
-class _Transfer:
-    """A step between host and memory."""
-
-    kind: type[Upload] | type[Download]
-    tensor: str
-    slot: _Slot
-    shape: Shape
-    fold: Operation | None = None
-
-    @property
-    def buffer(self) -> Buffer:
-        return replace(self.slot.buffer, shape=self.shape)
+    slot: Slot | None
 
 
 class _Compiler:
@@ -136,36 +79,30 @@ class _Compiler:
         self.batch = batch
         self.keep = keep
         self.constants = Constants()
+        self.draft = Draft()
         self.tensors: dict[str, _Tensor] = {}
-        self.slots: list[_Slot] = []
-        self.kept: dict[str, _Slot] = {}
-        self.steps: list[Host | _Transfer | list[_Job]] = []
-        self.pending: list[_Job] = []
-        # Buffers written in the pending run since its last barrier.
-        self.unstored: list[_Slot] = []
+        self.kept: dict[str, Slot] = {}
         # Views that their readers take as larger kernels instead: the tensor viewed.
         self.flat: dict[str, str] = {}
-        self.inputs: dict[tuple[str, str], _Slot] = {}
-        self.moment = self.run_start = 0
+        # Buffers of the network's input, by the windows it is made into.
+        self.inputs: dict[str, Slot] = {}
         self.rows: list[dict[str, Any]] = []
 
     def plan(self) -> Plan:
         """Return the plan of the whole network."""
-        network = self.network
+        network, hardware = self.network, self.hardware
         self.tensors[INPUT] = _Tensor(network.input, network.input_shape, True, None)
-        self.steps.append(Host(INPUT, (IMAGES,), host.encoding(network.input)))
+        self.draft.host(INPUT, (IMAGES,), host.encoding(network.input))
         for layer, _, shape in network.shapes():
             self._layer(layer, shape)
-        self._flush()
-        last = network.layers[-1].name
-        size, lists = self._place()
+        steps, size = self.draft.place(self.constants.size, self.keep, hardware)
         return Plan(
             name=network.name,
-            parameters=self.hardware.accelerator.parameters(self.hardware.array),
+            parameters=hardware.accelerator.parameters(hardware.array),
             batch=self.batch,
             input_shape=network.input_shape,
-            steps=list(self._placed(lists)),
-            output=last,
+            steps=steps,
+            output=network.layers[-1].name,
             tensors={name: slot.buffer for name, slot in self.kept.items()} if self.keep else {},
             size=size,
             layers=self.rows,
@@ -184,31 +121,30 @@ class _Compiler:
                 self._host(layer, shape)
 
     def _compute(self, layer: Conv2d | Linear, shape: Shape) -> None:
-        name = layer.inputs[0]
-        source = self.tensors[self.flat.get(name, name)]
+        name = self.flat.get(layer.inputs[0], layer.inputs[0])
+        source = self.tensors[name]
         lowered: EngineLayer
         if isinstance(layer, Conv2d):
-            lowered = engine_layer.convolution(layer, source.shape, self.batch, self.hardware)
-        elif name in self.flat:
-            lowered = engine_layer.flattened(layer, source.shape, self.batch)
-            name = self.flat[name]
+            lowered = lowering.convolution(layer, source.shape, self.batch, self.hardware)
+        elif layer.inputs[0] in self.flat:
+            lowered = lowering.flattened(layer, source.shape, self.batch)
         else:
-            lowered = engine_layer.linear(layer, source.shape, self.batch)
-        engine_layer.check(lowered, self.hardware)
+            lowered = lowering.linear(layer, source.shape, self.batch)
+        check(lowered, self.hardware)
         self._engine(lowered, name, layer.output, shape)
         if layer.output is None:
             self._download(layer.name + SUMS)
-            self.steps.append(Host(layer.name, (layer.name + SUMS,), host.scaling(layer)))
+            self.draft.host(layer.name, (layer.name + SUMS,), host.scaling(layer))
             self.tensors[layer.name] = _Tensor(None, shape, True, None)
 
     def _average(self, layer: AvgPool2d, shape: Shape) -> None:
         source = self.tensors[layer.inputs[0]]
         lowered = None
         if source.slot is not None:
-            lowered = engine_layer.average(layer, source.shape, self.batch, self.hardware)
+            lowered = lowering.average(layer, source.shape, self.batch, self.hardware)
         if lowered is not None:
             try:
-                engine_layer.check(lowered, self.hardware)
+                check(lowered, self.hardware)
                 self._engine(lowered, layer.inputs[0], layer.output, shape)
             except PlanError:
                 lowered = None  # the host can, whatever does not fit
@@ -218,27 +154,17 @@ class _Compiler:
     def _engine(
         self, layer: EngineLayer, name: str, output: QuantTensor | None, shape: Shape
     ) -> None:
-        """Add a layer to the pending run; nothing changes if it does not fit."""
+        """Add a layer to the run; nothing changes if it does not fit."""
         array = self.hardware.array
         layer, fold, tiling = self._packed(layer, name)
         source = self._source(layer, name, fold)
-        blocks = source.pixel_bytes // array.rows
-        layout = output_layout(layer, self.hardware)
-        self.moment += 1
-        if not self.pending:
-            self.run_start = self.moment
-        source.life.last = self.moment
         pixels = layer.images * layer.size[0] * layer.size[1]
-        target = self._slot(shape, pixels, layer.output_bits(array), layout.pixel_bytes)
+        layout = output_layout(layer, self.hardware)
+        target = self.draft.slot(shape, pixels, layer.output_bits(array), layout.pixel_bytes)
         blobs = layer.weight_blob(array), layer.parameter_blob(array)
-        barrier = any(slot is source for slot in self.unstored)
-        if barrier:
-            self.unstored.clear()
-        self.unstored.append(target)
-        weights, parameters = (self.constants.add(blob) for blob in blobs)
-        self.pending.append(
-            _Job(layer, tiling, blocks, source, target, weights, parameters, barrier)
-        )
+        addresses = self.constants.add(blobs[0]), self.constants.add(blobs[1])
+        blocks = source.pixel_bytes // array.rows
+        self.draft.job(layer, tiling, blocks, source, target, addresses)
         made = layer.name if output is not None else layer.name + SUMS
         self.tensors[made] = _Tensor(output, shape, False, target)
         self.kept[made] = target
@@ -260,51 +186,37 @@ class _Compiler:
         self, layer: EngineLayer, name: str
     ) -> tuple[EngineLayer, Operation | None, Tiling]:
         """Return the layer with its input prepared as takes the fewest cycles, and its tiles."""
-        array = self.hardware.array
-        if name != INPUT:
-            slot = self.tensors[name].slot
-            bits = layer.mode.activation_bits
-            size = (
-                pixel_bytes(layer.channels, bits, array.rows) if slot is None else slot.pixel_bytes
-            )
-            return layer, None, choose(layer, size // array.rows, self.hardware)
-        ways, problem = [], None
-        for way, fold in packings(layer):
-            size = pixel_bytes(way.channels, way.mode.activation_bits, array.rows)
+        rows, slot = self.hardware.array.rows, self.tensors[name].slot
+        ways = list(packings(layer)) if name == INPUT else [(layer, None)]
+        found, problem = [], None
+        for way, fold in ways:
+            size = pixel_bytes(way.channels, way.mode.activation_bits, rows)
+            if slot is not None and fold is None:
+                size = slot.pixel_bytes
             try:
-                ways.append((way, fold, choose(way, size // array.rows, self.hardware)))
+                found.append((way, fold, choose(way, size // rows, self.hardware)))
             except PlanError as error:
                 problem = problem or error
-        if not ways:
+        if not found:
             assert problem is not None
             raise problem
-        return min(ways, key=lambda each: each[2].cycles)
+        return min(found, key=lambda each: each[2].cycles)
 
-    def _source(self, layer: EngineLayer, name: str, fold: Operation | None) -> _Slot:
+    def _source(self, layer: EngineLayer, name: str, fold: Operation | None) -> Slot:
         """Return the buffer a layer reads, after an upload if only the host has the tensor."""
         tensor = self.tensors[name]
-        slot = tensor.slot if fold is None else self.inputs.get((name, str(fold)))
+        slot = tensor.slot if fold is None else self.inputs.get(str(fold))
         if slot is not None:
             return slot
         bits = layer.mode.activation_bits
         size = pixel_bytes(layer.channels, bits, self.hardware.array.rows)
-        pixels = layer.images * layer.height * layer.width
         shape = tensor.shape if fold is None else (*tensor.shape[:-1], layer.channels)
-        self.moment += 1
-        slot = self._slot(shape, pixels, bits, size)
-        # The upload comes before the pending run begins.
-        slot.life.first = self.run_start if self.pending else self.moment
-        self.steps.append(_Transfer(Upload, name, slot, shape, fold))
+        slot = self.draft.slot(shape, layer.images * layer.height * layer.width, bits, size)
+        self.draft.upload(name, slot, shape, fold)
         if fold is None:
             tensor.slot = slot
         else:
-            self.inputs[name, str(fold)] = slot
-        return slot
-
-    def _slot(self, shape: Shape, pixels: int, bits: int, size: int) -> _Slot:
-        life = Lifetime(pixels * size, self.moment, self.moment)
-        slot = _Slot(shape, pixels, bits, size, life)
-        self.slots.append(slot)
+            self.inputs[str(fold)] = slot
         return slot
 
     def _host(self, layer: Layer, shape: Shape) -> None:
@@ -314,55 +226,42 @@ class _Compiler:
             tensor = self.tensors[name]
             if layer.reads is None and tensor.tensor is not None:
                 if name + REAL not in self.tensors:
-                    self.steps.append(Host(name + REAL, (name,), host.decoding(tensor.tensor)))
+                    self.draft.host(name + REAL, (name,), host.decoding(tensor.tensor))
                     self.tensors[name + REAL] = _Tensor(None, tensor.shape, True, None)
                 name += REAL
             names.append(name)
         operation = host.operation(layer, self.batch)
-        self.steps.append(Host(layer.name, tuple(names), operation))
+        self.draft.host(layer.name, tuple(names), operation)
         self.tensors[layer.name] = _Tensor(layer.makes, shape, True, None)
         self.rows.append({"layer": layer.name, "on": "host", "mode": operation["kind"]})
 
     def _download(self, name: str) -> None:
         """See to it that the host has a tensor."""
         tensor = self.tensors[name]
-        if tensor.on_host:
-            return
-        assert tensor.slot is not None
-        self._flush()
-        self.moment += 1
-        tensor.slot.life.last = self.moment
-        tensor.on_host = True
-        self.steps.append(_Transfer(Download, name, tensor.slot, tensor.shape))
-
-    def _flush(self) -> None:
-        """End the pending run."""
-        if self.pending:
-            self.steps.append(self.pending)
-        self.pending = []
-        self.unstored.clear()
+        if not tensor.on_host:
+            assert tensor.slot is not None
+            self.draft.download(name, tensor.slot, tensor.shape)
+            tensor.on_host = True
 
     def _is_kernel(self, view: View) -> bool:
         """Return whether all that reads a view can take it as a kernel over what is viewed."""
         name = view.inputs[0]
         tensor = self.tensors[name]
-        readers = [layer for layer in self.network.layers if view.name in layer.inputs]
-        elements = int(np.prod(tensor.shape))
-        whole = (view.start, view.sizes, view.strides) == (0, (elements,), (1,))
-        if tensor.slot is None or len(tensor.shape) != 3 or not whole or len(view.shape) != 1:
+        if tensor.slot is None or len(tensor.shape) != 3 or not _is_flat(view, tensor.shape):
             return False
-        array = self.hardware.array
-        for reader in readers:
-            if not isinstance(reader, Linear):
+        rows = self.hardware.array.rows
+        blocks = tensor.slot.pixel_bytes // rows
+        for reader in self.network.layers:
+            if view.name not in reader.inputs:
+                continue
+            if not isinstance(reader, Linear) or len(view.shape) != 1:
                 return False
-            lowered = engine_layer.flattened(reader, tensor.shape, self.batch)
-            word = array.rows * lowered.mode.channels
-            packed = -(-elements // word)
-            blocks = tensor.slot.pixel_bytes // array.rows
+            lowered = lowering.flattened(reader, tensor.shape, self.batch)
+            packed = -(-view.shape[0] // (rows * lowered.mode.channels))
             if tensor.shape[0] * tensor.shape[1] * blocks > FLATTEN_WASTE * packed:
                 return False
             try:
-                engine_layer.check(lowered, self.hardware)
+                check(lowered, self.hardware)
                 choose(lowered, blocks, self.hardware)
             except PlanError:
                 return False
@@ -372,52 +271,14 @@ class _Compiler:
     def _is_alias(self, view: View, shape: Shape) -> bool:
         """Return whether a view is the same pixels in another shape."""
         tensor = self.tensors[view.inputs[0]]
-        elements = int(np.prod(tensor.shape))
-        whole = (view.start, view.sizes, view.strides) == (0, (elements,), (1,))
-        if tensor.slot is None or tensor.on_host or not whole or shape[-1] != tensor.shape[-1]:
+        if tensor.slot is None or tensor.on_host or shape[-1] != tensor.shape[-1]:
+            return False
+        if not _is_flat(view, tensor.shape):
             return False
         self.tensors[view.name] = replace(tensor, shape=shape)
         return True
 
-    def _place(self) -> tuple[int, dict[int, int]]:
-        """Give lists and buffers their addresses; return the size of it all, and the lists'."""
-        lists: dict[int, int] = {}
-        end = self.constants.size
-        for step in self.steps:
-            if isinstance(step, list):
-                lists[id(step)] = end
-                end += aligned(sum(job.tiling.count for job in step) * DESCRIPTOR_BYTES)
-        if self.keep:
-            for slot in self.slots:
-                slot.life.first, slot.life.last = 0, self.moment
-        return place([slot.life for slot in self.slots], end), lists
 
-    def _placed(self, lists: dict[int, int]) -> Iterator[Step]:
-        """Yield the steps with all addresses in place."""
-        for step in self.steps:
-            match step:
-                case Host():
-                    yield step
-                case _Transfer() if step.kind is Upload:
-                    yield Upload(step.tensor, step.buffer, step.fold)
-                case _Transfer():
-                    yield Download(step.tensor, step.buffer)
-                case list():
-                    yield self._run(step, lists[id(step)])
-
-    def _run(self, jobs: list[_Job], address: int) -> Run:
-        fields: list[Fields] = []
-        names: list[str] = []
-        for job in jobs:
-            addresses = {
-                "input": job.source.life.address,
-                "output": job.target.life.address,
-                "weights": job.weights,
-                "parameters": job.parameters,
-            }
-            part = list(tiles(job.layer, job.tiling, job.blocks, addresses, self.hardware))
-            part[0]["barrier"] = int(job.barrier)
-            fields += part
-            names += [job.layer.name] * len(part)
-        fields[-1]["last"] = 1
-        return Run(address, fields, names)
+def _is_flat(view: View, shape: Shape) -> bool:
+    """Return whether a view is all elements of what it views, in their order."""
+    return (view.start, view.sizes, view.strides) == (0, (int(np.prod(shape)),), (1,))

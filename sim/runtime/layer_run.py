@@ -15,7 +15,8 @@ from dybit.sim.board_driver import ALIGNMENT, DESCRIPTOR_BYTES, Device, Fields, 
 from dybit.sim.runtime.engine_layer import EngineLayer, Hardware, check, in_a_row
 from dybit.sim.runtime.inputs import packings
 from dybit.sim.runtime.packing import pixel_bytes
-from dybit.sim.runtime.tiling import choose, output_layout, tiles
+from dybit.sim.runtime.tiles import tiles
+from dybit.sim.runtime.tiling import choose, output_layout
 
 __all__ = ["LayerRun", "place", "random_layer"]
 
