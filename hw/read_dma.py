@@ -177,7 +177,7 @@ class ReadDma(wiring.Component):
         m.d.comb += origins.r_en.eq(valid & ends)
         for i, buffer in enumerate(buffers):
             m.d.comb += [
-                buffer.beat_valid.eq(valid & (burst.client == i) & ~stopping),
+                buffer.beat_valid.eq(valid & (burst.client == i)),
                 buffer.beat.data.eq(rotated),
                 buffer.beat.start.eq(start),
                 buffer.beat.last.eq(ends & burst.last & ~burst.extra),

@@ -100,6 +100,22 @@ def test_reads(go: float, vectors: Vectors) -> None:
     vectors("aborted reads", compared)
 
 
+def test_a_pulse_empties_buffers_that_nobody_reads() -> None:
+    dut = ReadDma(1)
+    memory = ReadMemory(dut.axi, BASE, CONTENTS)
+    stuck = ReadClient(dut, 0, BASE, CONTENTS, [Transfer(BASE, 8192)], accept=0.0)
+    whole = ReadClient(dut, 0, BASE, CONTENTS, [Transfer(BASE + 4096, 8192)])
+
+    async def bench(ctx: Any, reset: Any) -> None:
+        await cycles(ctx, [memory, stuck], lambda: len(memory.bursts) == 4 and memory.quiet())
+        await ctx.tick().repeat(4)
+        assert ctx.get(dut.idle)
+        await abort(ctx, dut, memory, [stuck.command], [], pulse=True)
+        await cycles(ctx, [memory, whole], lambda: whole.done)
+
+    simulate(dut, bench)
+
+
 @pytest.mark.rtl
 @pytest.mark.parametrize("go", [1.0, 0.6])
 def test_writes(go: float, vectors: Vectors) -> None:
