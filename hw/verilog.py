@@ -17,15 +17,19 @@ from dybit.hw.naming import readable
 from dybit.hw.units import split
 from dybit.hw.yosys import run_yosys
 
-__all__ = ["WAIVERS", "emit"]
+__all__ = ["PORT_WAIVERS", "WAIVERS", "emit"]
 
 # What Amaranth's back end forces; everything else Verilator warns of is an error.
 WAIVERS = {
     "PROCASSINIT": "registers carry their initial value in the declaration, as FPGAs load it",
-    "SYMRSVDWORD": "ports keep the names that drivers know; Verilator's C++ has its own for them",
     "UNUSEDSIGNAL": "sums are written a bit wider than the signal that takes their low bits",
     "WIDTHEXPAND": "operands are written at their own width and extended by the operator",
 }
+
+PORT_WAIVERS = {
+    "interrupt": ("SYMRSVDWORD", "drivers know this port by its name, which C++ libraries use too"),
+}
+"""What else is waived where a port has that name."""
 
 _SCRIPT = """
 read_rtlil design.il
@@ -142,6 +146,24 @@ def _fold_registers(module):
     return module.replace(event, event + _WAKE_ICARUS)
 
 
+_CASE = re.compile(r"^( *)(?:casez? |default:|endcase)", re.MULTILINE)
+
+
+def _complete_cases(module):
+    """Give each case without a default an empty one: what is not named changes nothing."""
+    parts, end, complete = [], 0, []
+    for match in _CASE.finditer(module):
+        word = match[0].strip()
+        if word == "default:":
+            complete[-1] = True
+        elif word != "endcase":
+            complete.append(False)
+        elif not complete.pop():
+            parts += [module[end : match.start()], f"{match[1]}  default: ;\n"]
+            end = match.start()
+    return "".join([*parts, module[end:]])
+
+
 def _verilog(units, top):
     """Return {module name: Verilog text}, the top first."""
     with tempfile.TemporaryDirectory(prefix="dybit-verilog-") as scratch:
@@ -152,6 +174,8 @@ def _verilog(units, top):
     text = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "time_zero_event", text)
     # It marks every `if` that has an `else`, too.
     text = re.sub(r"^ *\(\* full_case = 32'd1 \*\)\n(?= *if )", "", text, flags=re.MULTILINE)
+    # It declares signals without bits, which it uses nowhere, as if they had two.
+    text = re.sub(r"^ *(?:wire|reg) \[-1:0\] \w+;\n", "", text, flags=re.MULTILINE)
     # It spells out sign extensions bit by bit.
     text = re.sub(
         r"\b(\w+(?:\[\d+\])?)(?:, \1(?![\w\[]))+",
@@ -160,7 +184,7 @@ def _verilog(units, top):
     )
     header = f"// DyBit, design {top}: generated from its Amaranth description, do not edit.\n\n"
     modules = {
-        match[1]: header + _fold_registers(match[0])
+        match[1]: header + _complete_cases(_fold_registers(match[0]))
         for match in re.finditer(r"^module (\w+)\(.*?^endmodule\n", text, re.MULTILINE | re.DOTALL)
     }
     return {top: modules.pop(top), **dict(sorted(modules.items()))}
@@ -231,8 +255,10 @@ def emit(component, name, directory, parameters=None, latency=None, tables=None)
         **(tables or {}),
         "content_hash": f"sha256:{hashlib.sha256(''.join(verilog.values()).encode()).hexdigest()}",
     }
+    ports = {port.name for port in units[-1].ports}
+    rules = WAIVERS | dict(rule for name, rule in PORT_WAIVERS.items() if name in ports)
     waivers = ["`verilator_config"]
-    for rule, reason in WAIVERS.items():
+    for rule, reason in rules.items():
         waivers += [f"// {reason}", f'lint_off -rule {rule} -file "*{name}*.v"']
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -17,13 +17,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dybit.hw.units import unit_name
-from dybit.hw.verilog import WAIVERS, emit
+from dybit.hw.verilog import PORT_WAIVERS, WAIVERS, emit
 from dybit.hw.yosys import YosysError, run_yosys
 from dybit.sim.toolchain import ToolFailed
 from dybit.sim.verilated import CompiledModel
 from tests.hw.players import play
 from tests.hw.verilog_checks import check_with_icarus, check_with_verilator, check_with_yosys
-from tests.hw.verilog_designs import Bank, Counter, Interrupting, Mixer, Names, OwnDomain
+from tests.hw.verilog_designs import Bank, Counter, Interrupting, Mixer, Names, OwnDomain, States
 
 CYCLES = 3000
 
@@ -94,7 +94,7 @@ def test_emitted_verilog_equals_the_design_and_amaranths_own(tmp_path, vectors):
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("design", [Names, OwnDomain])
+@pytest.mark.parametrize("design", [Names, OwnDomain, States])
 def test_what_could_trip_the_emitter_equals_the_design(tmp_path, vectors, design):
     inputs = random_inputs(design(), 400, seed=3) | {"rst": [0] * 400}
     expected = play(design(), "tricky", inputs, "amaranth", tmp_path)
@@ -213,20 +213,29 @@ def test_an_interrupted_run_leaves_no_manifest(tmp_path, monkeypatch):
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_verilator_finds_nothing_but_the_waivers(tmp_path):
-    assert set(WAIVERS) == {"PROCASSINIT", "SYMRSVDWORD", "UNUSEDSIGNAL", "WIDTHEXPAND"}
-    for rule, reason in WAIVERS.items():
-        directory = tmp_path / rule
-        manifest, _ = emitted(directory, Interrupting if rule == "SYMRSVDWORD" else Mixer)
-        waivers = directory / manifest["waivers"]
-        check_with_verilator(directory, manifest, tmp_path / "lint.log")
-        assert re.findall(r"-rule (\w+)", waivers.read_text()) == list(WAIVERS)
-        lines = waivers.read_text().splitlines()
-        assert f"// {reason}" in lines
-        fewer = directory / "fewer.vlt"
-        fewer.write_text("\n".join(line for line in lines if rule not in line))
+@pytest.mark.parametrize("design", [Mixer, Interrupting])
+def test_verilator_finds_nothing_but_the_waivers(tmp_path, design):
+    assert set(WAIVERS) == {"PROCASSINIT", "UNUSEDSIGNAL", "WIDTHEXPAND"}
+    # A port's waiver is there where the port is.
+    further = [PORT_WAIVERS["interrupt"]] if design is Interrupting else []
+    manifest, _ = emitted(tmp_path, design)
+    waivers = tmp_path / manifest["waivers"]
+    check_with_verilator(tmp_path, manifest, tmp_path / "lint.log")
+    text = waivers.read_text()
+    assert re.findall(r"-rule (\w+)", text) == [*WAIVERS, *(rule for rule, _ in further)]
+    for rule, reason in further or WAIVERS.items():
+        assert f"// {reason}" in text.splitlines()
+        fewer = tmp_path / "fewer.vlt"
+        fewer.write_text("\n".join(line for line in text.splitlines() if rule not in line))
         with pytest.raises(ToolFailed, match=rule):
-            check_with_verilator(directory, manifest, tmp_path / "lint.log", fewer)
+            check_with_verilator(tmp_path, manifest, tmp_path / "lint.log", fewer)
+
+
+def test_open_cases_and_signals_without_bits_are_no_warning(tmp_path):
+    manifest, texts = emitted(tmp_path, States)
+    check_with_verilator(tmp_path, manifest, tmp_path / "lint.log")
+    (text,) = texts.values()
+    assert text.count("endcase") == text.count("default: ;") > 2
 
 
 def test_icarus_accepts_it(tmp_path, debian_tool):

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Bank", "Counter", "Interrupting", "Mixer", "Names", "OwnDomain", "Product"]
+__all__ = ["Bank", "Counter", "Interrupting", "Mixer", "Names", "OwnDomain", "Product", "States"]
 
 
 class Operation(enum.Enum, shape=2):
@@ -166,6 +166,33 @@ class Interrupting(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.d.sync += self.interrupt.eq(self.i == 0)
+        return m
+
+
+class States(wiring.Component):
+    """Has choices that leave cases open, one in another, and a signal without bits."""
+
+    i: In(4)
+    o: Out(5)
+    idle: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        nothing = Signal(0)
+        m.d.sync += nothing.eq(self.i)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.idle.eq(1)
+                with m.If(self.i[0]):
+                    m.next = "LOOK"
+            with m.State("LOOK"), m.Switch(self.i):
+                with m.Case(3, 7):
+                    m.d.sync += self.o.eq(self.o + self.i)
+                with m.Case(9):
+                    m.d.sync += self.o.eq(0)
+                    m.next = "WAIT"
+            with m.State("WAIT"), m.If(~self.i[0]):
+                m.next = "IDLE"
         return m
 
 
