@@ -83,7 +83,7 @@ class DepthwiseChannel(wiring.Component):
         loaded = self._load(m)
         # The first column's sums begin with it: what is under way in a row of taps goes no further.
         flush = delay(m, self.swap, tap_latency(self.array) - 1, "flush", reset=True)
-        sums = []
+        sums: list[Value] = []
         for y in range(self.kernel):
             activation = Signal(
                 tap_activation_layout(self.array), name=f"activation_{y}", reset_less=True
@@ -93,18 +93,19 @@ class DepthwiseChannel(wiring.Component):
             if "tripled" in activation.shape().members:
                 significand = self.activations[y].significand
                 m.d.sync += activation.tripled.eq(significand + (significand << 1))
-            following = None
+            row_sum: Value = Const(0)
             for x in reversed(range(self.kernel)):
                 m.submodules[f"tap_{y}_{x}"] = tap = DepthwiseTap(self.array, self._row_bits)
                 m.d.comb += [
                     tap.activation.eq(activation),
                     tap.weight.eq(loaded[y][x]),
                     tap.swap.eq(self.swap),
+                    tap.sum_i.eq(row_sum),
+                    # The newest tap's sum is a row's, and complete.
+                    tap.flush.eq(flush if x > 0 else 0),
                 ]
-                if following is not None:
-                    m.d.comb += [tap.sum_i.eq(following.sum_o), following.flush.eq(flush)]
-                following = tap
-            sums.append(following.sum_o)
+                row_sum = tap.sum_o
+            sums.append(row_sum)
 
         # A tree with a register in every level.
         level = 0
