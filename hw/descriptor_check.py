@@ -40,13 +40,18 @@ CHECKS = {
 
 _OPERAND_BITS = COUNT_BITS + 1
 
+_PRODUCTS = (
+    *("row_words", "input_words", "loaded", "pixels", "output_words", "stored"),
+    *("step_x", "step_y", "pad_y", "pad_x", "span", "taps", "reach_y", "reach_x"),
+)
+
 
 class DescriptorCheck(wiring.Component):
     """Turns a descriptor into a `Tile`, or says which rule it breaks.
 
     Sizes are multiplied one after the other on one multiplier, three cycles each.
 
-    Latency: about 50 cycles. Throughput: one descriptor at a time.
+    Latency: `LATENCY` cycles. Throughput: one descriptor at a time.
 
     Parameters
     ----------
@@ -62,6 +67,8 @@ class DescriptorCheck(wiring.Component):
     broken : Out(8)
         Number of the rule that the descriptor breaks; not 0 in one cycle, and no tile follows.
     """
+
+    LATENCY = 2 + 3 * len(_PRODUCTS)
 
     def __init__(self, array, accelerator):
         self.array = array
@@ -275,12 +282,6 @@ class DescriptorCheck(wiring.Component):
         # Pixels in a single column follow each other as those of a row do: so do the taps.
         row = Mux(width == 1, d.kernel_height, d.kernel_width)
         return Mux(depthwise, row, d.block_count)
-
-
-_PRODUCTS = (
-    *("row_words", "input_words", "loaded", "pixels", "output_words", "stored"),
-    *("step_x", "step_y", "pad_y", "pad_x", "span", "taps", "reach_y", "reach_x"),
-)
 
 
 def _number(rule):

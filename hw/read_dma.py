@@ -61,8 +61,9 @@ class ReadDma(wiring.Component):
 
     LATENCY = 1 + ReadBuffer.LATENCY
     OUTSTANDING = QUEUE_DEPTH
+    DEPTH = 256
 
-    def __init__(self, clients, depth=256, alignment=1):
+    def __init__(self, clients, depth=DEPTH, alignment=1):
         if not isinstance(clients, int) or clients < 1:
             raise ValueError(f"clients must be a number, at least 1, not {clients!r}")
         self.clients = clients

@@ -6,9 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.tile import Tile
 
-__all__ = ["TileFork"]
+__all__ = ["DEPTH", "TileFork"]
 
-_DEPTH = 4
+DEPTH = 4
 """Tiles that may wait for each step."""
 
 
@@ -37,7 +37,7 @@ class TileFork(wiring.Component):
         m = Module()
         queues = []
         for name, field in self.tile:
-            queue = fifo.SyncFIFO(width=field.width, depth=_DEPTH)
+            queue = fifo.SyncFIFO(width=field.width, depth=DEPTH)
             m.submodules[name] = queue
             queues.append(queue)
             part = getattr(self, name)

@@ -10,6 +10,7 @@ import typer
 
 from dybit.hw.accelerator import Accelerator
 from dybit.hw.descriptor import descriptor_table
+from dybit.hw.latencies import latencies
 from dybit.hw.matrix_engine import MatrixEngine
 from dybit.hw.registers import register_table
 from dybit.hw.verilog import emit
@@ -55,7 +56,7 @@ def emit_accelerator(config: QuantConfig, directory: Path) -> dict[str, Any]:
         TOP,
         directory,
         parameters=config.accelerator.parameters(config.array),
-        latency=accelerator.engine.matrix_engine.latency,
+        latency=latencies(accelerator.engine.matrix_engine.latency),
         tables={"registers": register_table(), "descriptor": descriptor_table()},
     )
     return manifest

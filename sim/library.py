@@ -18,6 +18,7 @@ from typing import Any
 from dybit.quant.cache import cache_directory
 from dybit.sim.player import player_source, player_wrapper
 from dybit.sim.toolchain import (
+    ToolMissing,
     run_tool,
     tool_version,
     usable_cores,
@@ -26,7 +27,7 @@ from dybit.sim.toolchain import (
     verilator_include,
 )
 
-__all__ = ["build_library"]
+__all__ = ["build_kernel", "build_library"]
 
 # Modules are inlined, the default: shared (-fno-inline), elements of all seven modes compiled 1.7
 # times as long and ran half as fast.
@@ -206,3 +207,26 @@ def build_library(
     texts = [path.read_text() for path in verilog]
     key = _digest(texts, wrapper, source, *tools, *_VERILATOR_FLAGS, top, effort, _SLOW)
     return _cached(cache, key, "model.so", build_model)
+
+
+def build_kernel(source: Path) -> Path:
+    """Return the shared library of one C++ file that stands alone, from the cache or built now.
+
+    Raises
+    ------
+    ToolMissing, ToolFailed
+        If the compiler is absent or refuses the file.
+    """
+    compiler = shutil.which(_COMPILER)
+    if compiler is None:
+        raise ToolMissing(f"{_COMPILER} is missing: install it with `apt-get install {_COMPILER}`")
+    flags = ("-std=gnu++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
+
+    def build(directory: Path) -> None:
+        copy = directory / source.name
+        copy.write_text(text)
+        run_tool([compiler, *flags, "-o", directory / "kernel.so", copy], directory / "log")
+
+    text = source.read_text()
+    key = _digest(text, tool_version(Path(compiler)), *flags)
+    return _cached(cache_directory("kernels"), f"{source.stem}-{key}", "kernel.so", build)

@@ -28,7 +28,7 @@ struct Machine {
     int64_t rows, columns, weight_rows;
     int64_t accumulate, revisit, codes;           // of the matrix engine
     int64_t check, split, read, walk, write;      // of the parts around it
-    int64_t burst, buffer, outstanding, tiles;    // sizes of their queues
+    int64_t burst, buffer, outstanding, tiles;  // sizes of their queues
     int64_t latency;                              // of the memory
     int64_t interval;                             // cycles of a beat, in 1/256
 };
@@ -200,7 +200,7 @@ class Model {
         const bool last = splitter.last();
         splitter.issue(now);
         buffers_[client].reserved += beats;
-        const Time first = std::max(now + 1 + m_.latency, bus_free_);
+        const Time first = std::max(now + 1 + std::max<Time>(1, m_.latency), bus_free_);
         bus_free_ = first + span(beats);
         origins_[bursts_++] = bus_free_ - 1;
         take(client, {first, beats, 0, last});
@@ -241,7 +241,7 @@ class Model {
             buffer.given = buffer.pop + 1;
             buffer.held = true;
         }
-        if (beats.last) checked_ = buffer.given + m_.check;
+        if (beats.last) checked_ = buffer.given + 1 + m_.check;
     }
 
     bool advance_descriptors() {

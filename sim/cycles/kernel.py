@@ -1,0 +1,150 @@
+"""The recurrences in C++, compiled on first use and kept."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dybit.quant.precision import MODES
+from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields
+from dybit.sim.cycles.machine import Machine
+from dybit.sim.library import build_kernel
+
+__all__ = ["TIMES", "replay", "tile_table"]
+
+SOURCE = Path(__file__).with_name("kernel.cpp")
+
+INTERVAL_ONE = 256
+"""What the kernel calls a cycle from a beat to the next."""
+
+# The members of the structures in kernel.cpp, in their order.
+MACHINE = (
+    *("rows", "columns", "weight_rows", "accumulate", "revisit", "codes"),
+    *("check", "split", "read", "walk", "write"),
+    *("burst_beats", "buffer_beats", "bursts", "tiles", "latency", "interval"),
+)
+TILE = (
+    *("list_address", "barrier"),
+    *("input_address", "input_rows", "input_row_words", "input_row_stride"),
+    *("parameters_address", "parameter_groups"),
+    *("weights_address", "depthwise", "weight_bytes", "taps", "passes", "column_tiles"),
+    *("row_units", "vectors", "pixels", "lanes", "groups", "parts"),
+    *("output_address", "output_rows", "output_row_bytes", "output_row_stride"),
+)
+TIMES = (
+    *("taken", "load", "loaded", "begin", "end", "drained", "store", "stored"),
+    *("wait_weights", "wait_input", "wait_results"),
+    *("descriptor_beats", "parameter_beats", "weight_beats", "input_beats", "output_beats"),
+)
+"""What `replay` tells of each tile: cycles from the start of the run, and counts."""
+
+_FIELDS = (
+    *("kind", "mode", "raw", "barrier", "kernel_height", "kernel_width", "stride_y", "stride_x"),
+    *("block_count", "column_tiles", "output_height", "output_width_pixels", "output_groups"),
+    *("input_address", "input_rows", "input_row_words", "input_row_stride"),
+    *("weights_address", "parameters_address"),
+    *("output_address", "output_rows", "output_row_bytes", "output_row_stride"),
+)
+_fields = itemgetter(*_FIELDS)
+_SAME = (
+    *("barrier", "input_rows", "input_row_words", "input_row_stride", "column_tiles"),
+    *("output_rows", "output_row_bytes", "output_row_stride"),
+)
+_ADDRESSES = ("input_address", "parameters_address", "weights_address", "output_address")
+_CHANNELS = np.array([mode.channels for mode in MODES])
+_LANES = np.array([mode.lanes for mode in MODES])
+_PARTS = np.array([1, 4, 8])
+"""Words of a group in the output memory: of codes, and of sums of 32 and of 64 bits."""
+
+Table = NDArray[np.int64]
+
+
+def tile_table(
+    fields: Sequence[Fields], machine: Machine, base: int = 0, list_address: int = 0
+) -> Table:
+    """Return what the kernel is told of descriptors.
+
+    Parameters
+    ----------
+    fields : sequence of dict of str to int
+        Of legal descriptors.
+    machine : Machine
+    base : int
+        Where the addresses count from.
+    list_address : int
+        Of the first descriptor.
+    """
+    given = np.array([_fields(tile) for tile in fields], np.int64)
+    f = dict(zip(_FIELDS, given.T, strict=True))
+    rows, columns = machine.array.rows, machine.array.columns
+    depthwise = f["kind"] == 1
+    channels, lanes = _CHANNELS[f["mode"]], np.where(depthwise, 1, _LANES[f["mode"]])
+    taps = f["kernel_height"] * f["kernel_width"]
+    pixels = f["output_height"] * f["output_width_pixels"]
+    # The unit sees every pixel from the first window to the last.
+    walked = ((f["output_height"] - 1) * f["stride_y"] + f["kernel_height"]) * (
+        (f["output_width_pixels"] - 1) * f["stride_x"] + f["kernel_width"]
+    )
+    passes = f["column_tiles"] * np.where(depthwise, 1, taps * f["block_count"])
+    weight_rows = np.where(depthwise, taps * f["column_tiles"], rows)
+    known = {
+        "list_address": list_address + DESCRIPTOR_BYTES * np.arange(len(given)),
+        "depthwise": depthwise,
+        "parameter_groups": f["column_tiles"] * lanes,
+        "weight_bytes": weight_rows * columns * channels,
+        "taps": taps,
+        "passes": passes,
+        "row_units": channels,
+        "vectors": np.where(depthwise, walked, pixels),
+        "pixels": pixels,
+        "lanes": lanes,
+        "groups": f["output_groups"],
+        "parts": _PARTS[f["raw"]],
+        **{name: f[name] for name in _SAME},
+        **{name: f[name] + base for name in _ADDRESSES},
+    }
+    table = np.empty((len(given), len(TILE)), np.int64)
+    for place, name in enumerate(TILE):
+        table[:, place] = known[name]
+    return table
+
+
+def replay(table: Table, machine: Machine) -> tuple[int, Table]:
+    """Return the cycles of a run, and of each tile the `TIMES`.
+
+    Parameters
+    ----------
+    table : ndarray of int64, shape (tiles, members)
+        As `tile_table` makes it.
+    machine : Machine
+    """
+    memory = machine.memory
+    known = {
+        **machine.latency,
+        "rows": machine.array.rows,
+        "columns": machine.array.columns,
+        "weight_rows": machine.accelerator.weight_rows,
+        "latency": memory.latency,
+        "interval": round(memory.beat_cycles * INTERVAL_ONE),
+    }
+    constants = np.array([known[name] for name in MACHINE], np.int64)
+    times = np.empty((len(table), len(TIMES)), np.int64)
+    cycles = _run()(constants, np.ascontiguousarray(table), times, len(table))
+    if cycles < 0:
+        raise RuntimeError("the run of these tiles does not end: descriptors must be legal")
+    return int(cycles), times
+
+
+@cache
+def _run() -> ctypes._NamedFuncPointer:
+    function = ctypes.CDLL(str(build_kernel(SOURCE))).cycles_run
+    array = np.ctypeslib.ndpointer(np.int64, flags="C_CONTIGUOUS")
+    function.argtypes = [array, array, array, ctypes.c_int64]
+    function.restype = ctypes.c_int64
+    return function

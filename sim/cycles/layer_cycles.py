@@ -1,0 +1,214 @@
+"""Layers known by their shape alone: tiled as the runtime tiles them, and what they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dybit.quant.precision import PrecisionMode
+from dybit.quant.workloads import LayerKind, LayerShape
+from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields, PlanError
+from dybit.sim.cycles.counts import Counts, count
+from dybit.sim.cycles.machine import BUS_BYTES, Machine
+from dybit.sim.runtime.engine_layer import EngineLayer, Hardware, in_a_row
+from dybit.sim.runtime.inputs import packings
+from dybit.sim.runtime.packing import PARAMETER_BYTES, pixel_bytes
+from dybit.sim.runtime.placement import aligned
+from dybit.sim.runtime.tiles import tiles
+from dybit.sim.runtime.tiling import Tiling, choose, output_layout
+
+__all__ = ["LayerCycles", "engine_layer", "layer_cycles"]
+
+SIDE_LIMIT = 255
+"""Kernel and stride that a descriptor holds, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCycles:
+    """A layer alone on the accelerator, its input in memory before and its output there after.
+
+    Attributes
+    ----------
+    name : str
+    mode : PrecisionMode
+    depthwise : bool
+        Whether the depthwise unit runs it.
+    tile : pair of int
+        Rows and columns of output pixels of a tile.
+    macs : int
+        Multiply-accumulates of use, those on padding included.
+    peak : int
+        Multiply-accumulates that the array does in a cycle of this mode.
+    memory_cycles : int
+        Cycles that reading or writing all bytes takes, whichever is more.
+    counts : Counts
+    """
+
+    name: str
+    mode: PrecisionMode
+    depthwise: bool
+    tile: tuple[int, int]
+    macs: int
+    peak: int
+    memory_cycles: int
+    counts: Counts
+
+    @property
+    def cycles(self) -> int:
+        """From start to end."""
+        return self.counts.cycles
+
+    @property
+    def utilisation(self) -> float:
+        """Multiply-accumulates over what the array could have done, the unit's counted too."""
+        return self.macs / (self.peak * self.cycles)
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read, whole beats."""
+        return BUS_BYTES * self.counts.read_beats
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes written, whole beats."""
+        return BUS_BYTES * self.counts.write_beats
+
+
+def engine_layer(
+    shape: LayerShape,
+    mode: PrecisionMode,
+    hardware: Hardware,
+    output_bits: int | None = None,
+    batch: int = 1,
+) -> EngineLayer:
+    """Return a layer without numbers: weights of code 0 that take no memory.
+
+    Parameters
+    ----------
+    shape : LayerShape
+        A convolution or linear layer.
+    mode : PrecisionMode
+    hardware : Hardware
+    output_bits : int, optional
+        Width of an output code; 0 for accumulators, default: the input's.
+    batch : int
+        Images.
+
+    Raises
+    ------
+    PlanError
+        If the accelerator has no room for it, in one line.
+    """
+    array = hardware.array
+    signed = False not in array.signednesses
+    source = array.activation_format(mode.activation_bits, signed)
+    bits = mode.activation_bits if output_bits is None else output_bits
+    height, width, channels = shape.input_shape
+    unit = shape.kind is LayerKind.DEPTHWISE and shape.outputs == channels
+    none = np.broadcast_to(np.uint8(0), (shape.outputs,))
+    for name in ("kernel", "stride"):
+        largest = max(getattr(shape, name))
+        if largest > SIDE_LIMIT:
+            raise PlanError(f"{shape.name}: {name} must be at most {SIDE_LIMIT}, not {largest}")
+    layer = EngineLayer(
+        name=shape.name,
+        depthwise=unit and max(shape.kernel) <= hardware.accelerator.depthwise_kernel,
+        mode=mode,
+        input_format=source,
+        weight_format=array.weight_format(mode.weight_bits),
+        output_format=array.activation_format(bits, signed) if bits else None,
+        weights=np.broadcast_to(
+            np.uint8(0), (*shape.kernel, channels // shape.groups, shape.outputs)
+        ),
+        bias=none.astype(np.int64),
+        multiplier=none.astype(np.uint16),
+        shift=none,
+        images=batch,
+        height=height,
+        width=width,
+        channels=channels,
+        size=shape.output_shape[:2],
+        stride=shape.stride,
+        padding=shape.padding[:2],
+        groups=shape.groups,
+    )
+    groups = layer.column_tiles(array) * layer.lanes
+    if groups > hardware.accelerator.parameter_groups:
+        raise PlanError(
+            f"{shape.name}: {shape.outputs} outputs are {groups} groups of array.columns; must be "
+            f"at most {hardware.accelerator.parameter_groups}; raise accelerator.parameter_groups"
+        )
+    if shape.kernel == shape.stride == (1, 1) and not any(shape.padding):
+        return in_a_row(layer)
+    return layer
+
+
+def layer_cycles(
+    shape: LayerShape,
+    mode: PrecisionMode,
+    machine: Machine,
+    output_bits: int | None = None,
+    batch: int = 1,
+    packed: bool = False,
+) -> LayerCycles:
+    """Return what a layer takes.
+
+    Parameters
+    ----------
+    shape, mode, output_bits, batch
+        As `engine_layer` takes them.
+    machine : Machine
+    packed : bool
+        The host prepares the input, as it may that of a network's first layer.
+    """
+    hardware = machine.hardware
+    layer = engine_layer(shape, mode, hardware, output_bits, batch)
+    layer, tiling, fields = _tiled(layer, hardware, packed)
+    counts = count(fields, machine)
+    memory_cycles = max(counts.read_beats, counts.write_beats) * machine.memory.beat_cycles
+    return LayerCycles(
+        name=shape.name,
+        mode=mode,
+        depthwise=layer.depthwise,
+        tile=(tiling.height, tiling.width),
+        macs=batch * shape.macs,
+        peak=machine.array.rows * machine.array.columns * mode.macs,
+        memory_cycles=int(np.ceil(memory_cycles)),
+        counts=counts,
+    )
+
+
+def _tiled(
+    layer: EngineLayer, hardware: Hardware, packed: bool
+) -> tuple[EngineLayer, Tiling, list[Fields]]:
+    """Return the layer, its input prepared as takes the fewest cycles, its tiles and their fields.
+
+    All it needs lies in memory one after the other, as a plan of one layer would have it.
+    """
+    array = hardware.array
+    bits = layer.mode.activation_bits
+    ways = []
+    for way in [way for way, _ in packings(layer)] if packed else [layer]:
+        size = pixel_bytes(way.channels, bits, array.rows)
+        ways.append((choose(way, size // array.rows, hardware), size, way))
+    tiling, size, layer = min(ways, key=lambda each: each[0].cycles)
+    column_tiles = layer.column_tiles(array)
+    word = array.columns * layer.mode.channels
+    taps = layer.kernel[0] * layer.kernel[1]
+    rows = taps if layer.depthwise else taps * layer.walk(array).count * array.rows
+    parts = {
+        "list": tiling.count * DESCRIPTOR_BYTES,
+        "weights": column_tiles * rows * word,
+        "parameters": column_tiles * layer.lanes * array.columns * PARAMETER_BYTES,
+        "input": layer.images * layer.height * layer.width * size,
+        "output": layer.images
+        * layer.size[0]
+        * layer.size[1]
+        * output_layout(layer, hardware).pixel_bytes,
+    }
+    addresses, end = {}, 0
+    for name, length in parts.items():
+        addresses[name] = end
+        end += aligned(length)
+    return layer, tiling, list(tiles(layer, tiling, size // array.rows, addresses, hardware))
