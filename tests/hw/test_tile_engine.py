@@ -27,6 +27,7 @@ ARRAYS = {
     "4x8": array_config(4, 8, "W8A8 W4A8 W8A4", accumulator_depth=128),
     "8x4": array_config(8, 4, "W8A8 W4A4", accumulator_depth=128),
 }
+WITH_UNIT = ACCELERATOR.model_copy(update={"depthwise_kernel": 3, "depthwise_width": 16})
 LIST = 1 << 36
 
 pytestmark = pytest.mark.rtl
@@ -67,9 +68,15 @@ async def take(ctx, source, over):
     return taken
 
 
-def run_jobs(array: ArrayConfig, jobs: list[TileJob], pace: float, seed: int) -> tuple[Memory, int]:
+def run_jobs(
+    array: ArrayConfig,
+    jobs: list[TileJob],
+    pace: float,
+    seed: int,
+    accelerator: AcceleratorConfig = ACCELERATOR,
+) -> tuple[Memory, int]:
     """Run the list of `jobs`; return memory afterwards and the cycles taken."""
-    dut = TileEngine(array, ACCELERATOR)
+    dut = TileEngine(array, accelerator)
     memory = Memory()
     for job in jobs:
         for address, content in job.inputs.items():
@@ -153,6 +160,26 @@ def test_random_layers(name: str, pace: float, vectors: Callable[[str, int], Non
     print(f"seed {name} {SEED}")
     jobs = [draw_job(rng, array, ACCELERATOR, (1 + i) << 24) for i in range(4)]
     memory, _ = run_jobs(array, jobs, pace, SEED)
+    vectors("tile engine, bytes", compare(memory, jobs))
+
+
+def test_depthwise_layers_between_others(vectors: Callable[[str, int], None]):
+    array = ARRAYS["8x4"]
+    rng = random.Random(SEED)
+    print(f"seed {SEED}")
+    jobs: list[TileJob] = []
+    for depthwise in (True, True, False, True, False, True):
+        jobs.append(draw_job(rng, array, WITH_UNIT, (1 + len(jobs)) << 24, depthwise))
+    # Of a single column of pixels the taps lie in a row.
+    shape = ("output_width_pixels", "kernel_width", "kernel_height")
+    while [jobs[-1].fields[name] for name in shape] != [1, 1, 3]:
+        jobs[-1] = draw_job(rng, array, WITH_UNIT, len(jobs) << 24, True)
+    memory, _ = run_jobs(array, jobs, 0.7, SEED, WITH_UNIT)
+    vectors("tile engine with a depthwise unit, bytes", compare(memory, jobs))
+
+
+def compare(memory: Memory, jobs: list[TileJob]) -> int:
+    """Compare what the jobs must write, and nothing else; return the bytes."""
     count = 0
     for index, job in enumerate(jobs):
         for address, content in job.outputs.items():
@@ -162,4 +189,4 @@ def test_random_layers(name: str, pace: float, vectors: Callable[[str, int], Non
             count += len(content)
     written = {at for at in memory.bytes if at >> 24 and at < LIST and at % (1 << 24) >= 3 * PAGE}
     assert len(written) == count
-    vectors("tile engine, bytes", count)
+    return count
