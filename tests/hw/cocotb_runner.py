@@ -27,7 +27,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 from xml.etree import ElementTree
@@ -45,12 +45,14 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "cocotb"
 BENCHES = "tests.hw.cocotb_benches"
 TIMESCALE = ("1ns", "1ps")
+PORTS_ONLY = ("--no-public-flat-rw", "--public-depth", "1")
+"""Benches see the ports of the top module; all else Verilator may optimise."""
 
 
 def run_bench(
     component: object,
     name: str,
-    bench: str,
+    bench: str | Sequence[str],
     directory: Path,
     *,
     simulator: str = "verilator",
@@ -67,7 +69,7 @@ def run_bench(
     name
         Name of the Verilog module.
     bench
-        Name of the module in ``tests/hw/cocotb_benches``; all its cocotb tests run.
+        Name of the module in ``tests/hw/cocotb_benches``; all its cocotb tests run. Or several.
     directory
         Where the Verilog, the log and the results go, such as ``tmp_path``.
     simulator
@@ -90,13 +92,14 @@ def run_bench(
     manifest = emit(component, name, directory / "verilog")
     files = [manifest["waivers"]] if simulator == "verilator" else []
     sources = [directory / "verilog" / file for file in [*files, *manifest["verilog"]]]
-    results, counts, log = (directory / f"{bench}.{end}" for end in ("xml", "counts", "log"))
+    benches = [bench] if isinstance(bench, str) else list(bench)
+    results, counts, log = (directory / f"{benches[0]}.{end}" for end in ("xml", "counts", "log"))
     counts.write_text("")
     with _environment(simulator, optimise):
         build = _build(simulator, name, sources, f"{manifest['content_hash']} {optimise}")
         with contextlib.suppress(RuntimeError, SystemExit):  # the results say what went wrong
             get_runner(simulator).test(
-                test_module=f"{BENCHES}.{bench}",
+                test_module=[f"{BENCHES}.{bench}" for bench in benches],
                 hdl_toplevel=name,
                 hdl_toplevel_lang="verilog",
                 build_dir=build,
@@ -134,7 +137,7 @@ def _build(simulator: str, name: str, sources: list[Path], content: str) -> Path
     tool = verilator() if simulator == "verilator" else icarus()
     version = tool_version(tool, "--version" if simulator == "verilator" else "-V")
     tools = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir), *TIMESCALE]
-    folder = CACHE / f"{simulator}-{name}-{_digest([*tools, name, content])}"
+    folder = CACHE / f"{simulator}-{name}-{_digest([*tools, *PORTS_ONLY, name, content])}"
     runtime = CACHE / f"{simulator}-runtime-{_digest(tools)}"
     CACHE.mkdir(parents=True, exist_ok=True)
     # Other workers wait for the one that compiles; what is there under its name is complete.
@@ -154,6 +157,7 @@ def _compile(simulator: str, name: str, sources: list[Path], folder: Path) -> No
         get_runner(simulator).build(
             sources=sources,
             hdl_toplevel=name,
+            build_args=PORTS_ONLY if simulator == "verilator" else (),
             build_dir=folder,
             timescale=TIMESCALE,
             always=True,
