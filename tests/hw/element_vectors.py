@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from dybit.hw.mode import mode_shape
 from dybit.hw.operand import Signedness, activation_operand
@@ -18,10 +19,10 @@ from tests.hw.array_vectors import (
     settings,
     split_lanes,
 )
-from tests.hw.players import Cycles
+from tests.hw.players import Cycles, play
 from tests.oracles import ESB_4_BITS
 
-__all__ = ["compare", "vectors_of"]
+__all__ = ["compare", "run", "vectors_of"]
 
 ESB_8_BITS = {3: (4, 4, 19), 4: (5, 3, 12), 5: (6, 2, 9), 6: (8, 0, 9)}
 """Bits of significand, exponent and signed integer of 8-bit ESB, by fraction bits."""
@@ -223,3 +224,16 @@ def compare(outputs: Mapping[str, Sequence[int]], expected: list[dict[str, int |
             assert got == value, f"cycle {cycle}: {port} is {got:#x}, not {value:#x}"
             compared += 1
     return compared
+
+
+def run(
+    array: ArrayConfig,
+    player: str,
+    tiles: int,
+    directory: Path,
+    vectors: Callable[[str, int], None],
+) -> None:
+    dut = ProcessingElement(array)
+    inputs, expected = vectors_of(dut, tiles, seed=5)
+    outputs = play(dut, "processing_element", inputs, player, directory)
+    vectors(f"processing element, {player}", compare(outputs, expected))

@@ -15,13 +15,13 @@ from dybit.hw.requantizer import Requantizer
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
 from tests.hw import (
-    test_accumulator,
-    test_esb_decoder,
-    test_mantissa_multiplier,
-    test_matrix_engine,
-    test_mp_decoder,
-    test_processing_element,
-    test_systolic_array,
+    accumulator_vectors,
+    element_vectors,
+    engine_vectors,
+    esb_decoder_vectors,
+    mp_decoder_vectors,
+    multiplier_vectors,
+    systolic_vectors,
 )
 from tests.hw.cocotb_runner import ROOT, run_bench
 from tests.hw.encoder_vectors import array_outputs
@@ -49,29 +49,29 @@ def player(request: pytest.FixtureRequest, debian_tool: Callable[[str], str]) ->
 
 def test_decoder(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
     weights = [weight_operand(array, byte) for byte in range(array.word_bytes)]
-    decoders = test_esb_decoder if array.family == "esb" else test_mp_decoder
+    decoders = esb_decoder_vectors if array.family == "esb" else mp_decoder_vectors
     for spec in dict.fromkeys([activation_operand(array), *weights]):
         decoders.run(spec, player, tmp_path, vectors)
 
 
 def test_multiplier(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
     if player == "compiled":
-        test_mantissa_multiplier.every_pair(array, tmp_path, vectors)
+        multiplier_vectors.every_pair(array, tmp_path, vectors)
     else:
-        test_mantissa_multiplier.run(array, player, 3000, tmp_path, vectors)
+        multiplier_vectors.run(array, player, 3000, tmp_path, vectors)
 
 
 def test_element(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
-    test_processing_element.run(array, player, 200, tmp_path, vectors)
+    element_vectors.run(array, player, 200, tmp_path, vectors)
 
 
 def test_array(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
     tiles = {"amaranth": 30, "compiled": 300}.get(player, 60)
-    test_systolic_array.run(array, player, tiles, tmp_path, vectors)
+    systolic_vectors.run(array, player, tiles, tmp_path, vectors)
 
 
 def test_accumulators(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
-    test_accumulator.run(array, player, 2000, tmp_path, vectors)
+    accumulator_vectors.run(array, player, 2000, tmp_path, vectors)
 
 
 @pytest.mark.cocotb
@@ -95,11 +95,11 @@ def test_requantizer(array: ArrayConfig, simulator: str, tmp_path: Path, vectors
 
 
 def test_engine(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
-    engine = test_matrix_engine.driver(array, player, tmp_path)
+    engine = engine_vectors.driver(array, player, tmp_path)
     rng = np.random.default_rng(23)
     pixels, most, runs = {"amaranth": (60, 60, 1), "compiled": (60, 90, 25)}.get(
         player, (60, 60, 2)
     )
     most = min(most, array.max_reduction)
-    compared = sum(test_matrix_engine.run_product(engine, rng, pixels, most) for _ in range(runs))
+    compared = sum(engine_vectors.run_product(engine, rng, pixels, most) for _ in range(runs))
     vectors(f"matrix engine, {player}", compared)

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dybit.hw.processing_element import ProcessingElement
-from dybit.quant.array_config import ArrayConfig
 from tests.hw.array_vectors import array_config, esb_arrays
-from tests.hw.element_vectors import compare, vectors_of
-from tests.hw.players import play
+from tests.hw.element_vectors import run
 
 ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
 ARRAYS = {
@@ -27,19 +24,6 @@ ARRAYS = {
 }
 
 pytestmark = pytest.mark.rtl
-
-
-def run(
-    array: ArrayConfig,
-    player: str,
-    tiles: int,
-    directory: Path,
-    vectors: Callable[[str, int], None],
-) -> None:
-    dut = ProcessingElement(array)
-    inputs, expected = vectors_of(dut, tiles, seed=5)
-    outputs = play(dut, "processing_element", inputs, player, directory)
-    vectors(f"processing element, {player}", compare(outputs, expected))
 
 
 @pytest.mark.parametrize("name", ARRAYS)

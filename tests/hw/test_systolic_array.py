@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dybit.hw.systolic_array import SystolicArray
-from dybit.quant.array_config import ArrayConfig
-from tests.hw.array_vectors import ArrayTraffic, array_config, esb_arrays
+from tests.hw.array_vectors import array_config, esb_arrays
 from tests.hw.players import play
+from tests.hw.systolic_vectors import ArrayTraffic, run
 
 ALL_MODES = "W8A8 W8A4 W4A8 W4A4 W2A4 W4A2 W2A2"
 
@@ -32,19 +32,6 @@ COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "8x8-W8A8-W4A4", "esb-k2-
 ARRAYS |= ESB_ARRAYS
 
 pytestmark = pytest.mark.rtl
-
-
-def run(
-    array: ArrayConfig,
-    player: str,
-    tiles: int,
-    directory: Path,
-    vectors: Callable[[str, int], None],
-) -> None:
-    dut = SystolicArray(array, 8)
-    traffic = ArrayTraffic(array, dut.latency, tiles, seed=1)
-    outputs = play(dut, "systolic_array", traffic.inputs, player, directory)
-    vectors(f"systolic array, {player}", traffic.check(outputs))
 
 
 @pytest.mark.parametrize("case", SIMULATED)
