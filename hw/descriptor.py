@@ -84,7 +84,9 @@ FIELDS = (
     Field("output_address", 18, 0, 64, "first byte of the output; a multiple of R"),
     Field("output_rows", 20, 0, 32, "rows to write"),
     Field("output_row_bytes", 21, 0, 32, "bytes in each"),
-    Field("output_row_stride", 22, 0, 32, "bytes from one row in memory to the next"),
+    Field(
+        "output_row_stride", 22, 0, 32, "bytes from one row in memory to the next; a multiple of R"
+    ),
     Field(
         "output_row_words", 23, 0, 32, "words of C bytes from one row to the next on the way out"
     ),

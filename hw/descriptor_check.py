@@ -20,7 +20,7 @@ CHECKS = {
     "input_address": "a multiple of R below 2^40, as is input_row_stride",
     "weights_address": "a multiple of 64 below 2^40",
     "parameters_address": "a multiple of 64 below 2^40",
-    "output_address": "a multiple of R below 2^40",
+    "output_address": "a multiple of R below 2^40, as is output_row_stride",
     "counts": "all rows, words, sizes, strides and tiles are at least 1",
     "tail": "at most the channels of a word",
     "parameters": "groups of all column tiles fit a parameter bank",
@@ -362,7 +362,8 @@ class _Facts:
             | d.input_row_stride[:row_bits].any(),
             "weights_address": _misplaced(d.weights_address, 6),
             "parameters_address": _misplaced(d.parameters_address, 6),
-            "output_address": _misplaced(d.output_address, row_bits),
+            "output_address": _misplaced(d.output_address, row_bits)
+            | d.output_row_stride[:row_bits].any(),
             "counts": ~Cat(d[name].any() for name in counted).all(),
             "tail": d.tail > channels << row_bits,
             "parameters": groups > accelerator.parameter_groups,

@@ -83,7 +83,10 @@ def _looks(f: Fields, hardware: Hardware) -> Sequence[tuple[str, bool]]:
         ("input_address", _misplaced(f["input_address"], rows) or f["input_row_stride"] % rows > 0),
         ("weights_address", _misplaced(f["weights_address"], 64)),
         ("parameters_address", _misplaced(f["parameters_address"], 64)),
-        ("output_address", _misplaced(f["output_address"], rows)),
+        (
+            "output_address",
+            _misplaced(f["output_address"], rows) or f["output_row_stride"] % rows > 0,
+        ),
         ("counts", not all(f[name] for name in _COUNTS)),
         ("tail", f["tail"] > rows * mode.channels),
         ("parameters", f["column_tiles"] * lanes > accelerator.parameter_groups),

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from dybit.quant.accelerator_config import AcceleratorConfig
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.precision import MODES
 
-__all__ = ["PLACES", "broken_rules", "legal", "pack"]
+__all__ = ["DESCRIPTOR_BYTES", "PLACES", "broken_rules", "illegal", "legal", "pack"]
+
+DESCRIPTOR_BYTES = 128
+WORDS = 24
+"""Words of 32 bits that have fields."""
+
+TOGETHER = (
+    ("input_height", "input_rows"),
+    ("output_pitch", "output_row_words"),
+    ("column_tiles", "output_groups", "output_pitch", "output_row_words"),
+    ("input_height", "input_rows", "output_height", "output_rows"),
+    ("input_height", "input_rows", "output_height", "output_row_words"),
+)
+"""Fields that break a rule alone only where they grow together."""
+
+SEARCH = 3000
+"""Descriptors looked at to find one that breaks a rule alone."""
 
 # Word, lowest bit and size of each field, from the contract and not from the code.
 PLACES = {
@@ -137,9 +154,49 @@ def _draw(rng: random.Random, array: ArrayConfig, accelerator: AcceleratorConfig
         "output_address": rng.randrange(1 << 20) * array.rows,
         "output_rows": pixels if by_pixel else 1,
         "output_row_bytes": pitch * array.columns * (1 if by_pixel else pixels),
-        "output_row_stride": rng.randrange(1 << 12),
+        "output_row_stride": rng.randrange(1 << 10) * array.rows,
         "output_row_words": pitch * (1 if by_pixel else pixels),
     }
+
+
+def illegal(
+    rng: random.Random, array: ArrayConfig, accelerator: AcceleratorConfig, rules: list[str]
+) -> Iterator[tuple[dict[str, int], int]]:
+    """Yield descriptors and bits of no field: for each field that can be wrong, for each rule.
+
+    They break one rule where that can be, and as few as were found where not. A rule that this
+    build cannot break is left out.
+    """
+    yield legal(rng, array, accelerator), 1 << rng.randrange(32 * WORDS, 8 * DESCRIPTOR_BYTES)
+    for wanted in [*PLACES, *rules]:
+        best: dict[str, int] = {}
+        fewest = len(rules) + 1
+        for _ in range(SEARCH):
+            fields = legal(rng, array, accelerator)
+            if wanted in PLACES:
+                _spoil(rng, fields, wanted)
+            elif rng.random() < 0.5:
+                _spoil(rng, fields, rng.choice(list(PLACES)))
+            else:
+                factor = rng.randint(2, 64)
+                for name in rng.choice(TOGETHER):
+                    fields[name] = min(fields[name] * factor, (1 << PLACES[name][2]) - 1)
+            broken = broken_rules(fields, array, accelerator)
+            if (wanted in broken or (wanted in PLACES and broken)) and len(broken) < fewest:
+                best, fewest = fields, len(broken)
+            if fewest == 1:
+                break
+        if best:
+            yield best, 0
+
+
+def _spoil(rng: random.Random, fields: dict[str, int], name: str) -> None:
+    """Give a field a value near its own, or near the ends of what it can hold."""
+    value, bits = fields[name], PLACES[name][2]
+    top = (1 << bits) - 1
+    near = (value - 1, value + 1, value ^ 1 << rng.randrange(bits), 2 * value)
+    anywhere = (0, top, top >> 1, rng.randint(0, top))
+    fields[name] = min(max(rng.choice((*anywhere, *near, *near)), 0), top)
 
 
 def broken_rules(
@@ -177,7 +234,11 @@ def broken_rules(
         ),
         "weights_address": bool(f["weights_address"] % 64 or f["weights_address"] >> 40),
         "parameters_address": bool(f["parameters_address"] % 64 or f["parameters_address"] >> 40),
-        "output_address": bool(f["output_address"] % array.rows or f["output_address"] >> 40),
+        "output_address": bool(
+            f["output_address"] % array.rows
+            or f["output_row_stride"] % array.rows
+            or f["output_address"] >> 40
+        ),
         "counts": any(value == 0 for name, value in f.items() if name not in optional),
         "input_words": words > accelerator.activation_words,
         "input_rows": f["input_rows"] * f["input_row_words"] != words,
