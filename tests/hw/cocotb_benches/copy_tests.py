@@ -135,7 +135,7 @@ def long_copies(number: int) -> Iterator[Copy]:
         yield random.randrange(HALF - count), HALF + random.randrange(HALF - count), count
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def every_length(dut: Any) -> None:
     copier = Bench(dut)
     await bench.start(dut)
@@ -144,7 +144,7 @@ async def every_length(dut: Any) -> None:
         await copier.copy(list(lengths_and_starts()))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def across_pages(dut: Any) -> None:
     copier = Bench(dut)
     await bench.start(dut)
@@ -153,7 +153,7 @@ async def across_pages(dut: Any) -> None:
         await copier.copy(list(long_copies(1 + SCALE)))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def aborted_at_any_time(dut: Any) -> None:
     copier = Bench(dut)
     await bench.start(dut)
@@ -190,7 +190,7 @@ async def interrupted(copier: Bench, copy: Copy, cycles: int, pulse: bool) -> No
     copier.compare()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def reset_at_any_time(dut: Any) -> None:
     copier = Bench(dut)
     await bench.start(dut)
@@ -208,7 +208,7 @@ async def reset_at_any_time(dut: Any) -> None:
         await copier.copy(list(long_copies(1)))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def bus_errors(dut: Any) -> None:
     """A response that is an error ends the run with its code; the next run is good."""
     copier = Bench(dut)

@@ -39,7 +39,7 @@ async def read(host: AxiLiteMaster, name: str) -> int:
     return int(await host.read_dword(OFFSETS[name]))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def whole_map(dut: Any) -> None:
     host = await start(dut, 0.5)
     for _ in range(SCALE):
@@ -54,7 +54,7 @@ async def whole_map(dut: Any) -> None:
     bench.count(64 * SCALE)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def bytes_are_kept(dut: Any) -> None:
     """Writes of any bytes, many under way at once, with reads between them."""
     host = await start(dut, 0.6)
@@ -75,7 +75,7 @@ async def bytes_are_kept(dut: Any) -> None:
         bench.count(1)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def runs(dut: Any) -> None:
     host = await start(dut, 0.3)
     await host.write_dword(OFFSETS["GIE"], 1)
