@@ -177,8 +177,6 @@ class Csr(wiring.Component):
                 m.d.comb += port.read_data.eq(upper)
             with m.Case(*(_word(f"{name}_LOW") for name, _ in COUNTERS)):
                 m.d.comb += [waits.eq(1), port.read_data.eq(counters.value)]
-            with m.Default():
-                m.d.comb += [waits.eq(0), port.read_data.eq(0)]
         with m.If(port.read & waits & counters.valid):
             m.d.sync += upper.eq(counters.value[_WORD_BITS:])
 

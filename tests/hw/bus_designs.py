@@ -34,6 +34,13 @@ class Copier(wiring.Component):
     A started run ends after as many cycles as its list is long, or at an error of the bus: then
     everything is aborted first. The list address does nothing.
 
+    Parameters
+    ----------
+    capabilities : dict of str to int
+        Of the registers.
+    alignment : int
+        Of the DMAs.
+
     Members
     -------
     m_axi_gmem_*, s_axi_control_*, interrupt : as the accelerator has them
@@ -44,8 +51,9 @@ class Copier(wiring.Component):
     idle : Out(1)
     """
 
-    def __init__(self, capabilities):
+    def __init__(self, capabilities, alignment=1):
         self.capabilities = capabilities
+        self.alignment = alignment
         super().__init__(
             {
                 **flat_ports(MEMORY, AXI4ReadSignature()),
@@ -61,8 +69,8 @@ class Copier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.reads = reads = ReadDma(1)
-        m.submodules.writes = writes = WriteDma()
+        m.submodules.reads = reads = ReadDma(1, alignment=self.alignment)
+        m.submodules.writes = writes = WriteDma(alignment=self.alignment)
         m.submodules.csr = csr = Csr(self.capabilities)
         connect_flat(m, self, MEMORY, reads.axi)
         connect_flat(m, self, MEMORY, writes.axi)
