@@ -1,10 +1,13 @@
-.PHONY: test lint typecheck
+.PHONY: test test-full lint typecheck
 
 # Test processes: one for each core.
 JOBS ?= auto
 
 test: $(STAMP) ## every test; JOBS=N sets the number of processes
 	$(RUN) -m pytest -q -n $(JOBS) --dist worksteal
+
+test-full: $(STAMP) ## networks at full size on the accelerator's RTL: minutes
+	$(RUN) -m pytest -q -m full --full -n $(JOBS) --dist worksteal
 
 lint: $(STAMP) ## ruff: rules and format
 	$(RUN) -m ruff check .

@@ -26,7 +26,7 @@ from dybit.sim.verilated import CompiledModel
 if TYPE_CHECKING:
     from dybit.scripts.digits import Digits, DigitsNet
 
-__all__ = ["demo"]
+__all__ = ["demo", "on_one_array"]
 
 CONFIGS = tuple(Path(f"configs/digits-{name}.toml") for name in ("w8a8", "mixed", "w4a4"))
 LAST_SEED = (1 << 32) - 1
@@ -67,7 +67,7 @@ def demo(
     python -m dybit.scripts.demo --images 50 --trace build/demo/tile.vcd
     """
     clock = Clock()
-    configs = _on_one_array([QuantConfig.load(path) for path in config or CONFIGS])
+    configs = on_one_array([QuantConfig.load(path) for path in config or CONFIGS])
     # torch takes seconds to load: mistakes are told before.
     import torch
 
@@ -142,8 +142,14 @@ class Clock:
         self._last = now
 
 
-def _on_one_array(configs: Sequence[QuantConfig]) -> list[QuantConfig]:
-    """Return the configs for the one array that has the modes of all."""
+def on_one_array(configs: Sequence[QuantConfig]) -> list[QuantConfig]:
+    """Return the configs for the one array that has the modes of all.
+
+    Raises
+    ------
+    UserError
+        If arrays differ in more than modes, or two configs have one name.
+    """
     first = configs[0].array
     modes = {mode for config in configs for mode in config.modes}
     array = first.model_copy(update={"modes": tuple(mode for mode in MODES if mode in modes)})

@@ -34,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         help="quant config on which the RTL benches run, in place of their own lists",
     )
+    parser.addoption(
+        "--full", action="store_true", help="also run what is marked full; ``make test-full``"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,12 +54,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--quant-config``, leave out what does not run on a config."""
+    """Leave out what is not asked for: full sizes, and with a config what does not run on one."""
+    if not config.getoption("--full"):
+        _deselect(config, items, [item for item in items if item.get_closest_marker("full")])
     if config.getoption("--quant-config"):
         fixtures = [getattr(item, "fixturenames", ()) for item in items]
         others = [i for i, names in zip(items, fixtures, strict=True) if "rtl_config" not in names]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+        _deselect(config, items, others)
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], others: list[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture
