@@ -8,11 +8,10 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from dybit.quant.cache import cache_directory
@@ -27,7 +26,7 @@ from dybit.sim.toolchain import (
     verilator_include,
 )
 
-__all__ = ["build_kernel", "build_library"]
+__all__ = ["Effort", "build_kernel", "build_library"]
 
 # Modules are inlined, the default: shared (-fno-inline), elements of all seven modes compiled 1.7
 # times as long and ran half as fast.
@@ -42,22 +41,24 @@ _COMPILE_FLAGS = (
     *("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0"),
 )
 _SLOW = "-O0"
+_BUNDLE_BYTES = 2_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Effort:
-    """How a model is compiled: the level of what runs every cycle, and what Verilator splits."""
+class Effort(Enum):
+    """How long to compile a model: for how many cycles it is meant.
 
-    level: str
-    split: tuple[str, ...]
+    Tens of thousands pass in the time in which LOW is done. MEDIUM compiles for twice as long and
+    runs several times as fast; HIGH for twice as long again, to run a tenth faster.
+    """
 
+    LOW = "-O0"
+    MEDIUM = "-O1"
+    HIGH = "-O2"
 
-# Small functions compile side by side, and in less memory.
-_QUICK = _Effort("-O1", ("--output-split-cfuncs", "500"))
-# A tenth fewer instructions a cycle, for twice the time to compile; -O3 gains no more.
-_THOROUGH = _Effort("-O2", ())
-_FEW_SOURCES = 8
-_NO_HEADERS: Mapping[str, Path] = MappingProxyType({})
+    @property
+    def split(self) -> tuple[str, ...]:
+        """What Verilator cuts; whole functions run faster, but keep the compiler for long."""
+        return () if self is Effort.HIGH else ("--output-split-cfuncs", "500")
 
 
 def _digest(*parts: object) -> str:
@@ -86,41 +87,34 @@ def _cached(cache: Path, key: str, product: str, build: Any) -> Path:
     return final / product
 
 
-def _precompile(
-    model: Path, flags: Sequence[str], levels: Sequence[str], directory: Path
-) -> dict[str, Path]:
-    """Precompile, for each optimisation level, the header that all sources begin with.
+def _bundles(sources: Sequence[Path], name: str, directory: Path) -> list[Path]:
+    """Write sources that include the others, so many that they compile side by side.
 
-    It takes longer than most sources.
+    The headers that each begins with take longer than most of what follows.
     """
+    bundles: list[list[Path]] = [[]]
+    size = 0
+    for source in sources:
+        size += source.stat().st_size
+        if bundles[-1] and size > _BUNDLE_BYTES:
+            bundles.append([])
+            size = source.stat().st_size
+        bundles[-1].append(source)
+    written = []
+    for number, bundle in enumerate(bundles):
+        written.append(directory / f"{name}_{number}.cpp")
+        written[-1].write_text("".join(f'#include "{source.name}"\n' for source in bundle))
+    return written
 
-    def one(level: str) -> Path:
-        header = directory / f"header{level}" / "Vdut__pch.h"
-        header.parent.mkdir()
-        arguments = ("-x", "c++-header", model / header.name, "-o", f"{header}.gch")
-        run_tool([_COMPILER, *flags, level, *arguments], directory / f"header{level}.log")
-        return header
 
-    with ThreadPoolExecutor(len(levels)) as pool:
-        return dict(zip(levels, pool.map(one, levels), strict=True))
-
-
-def _compile(
-    jobs: Sequence[tuple[Path, str]],
-    flags: Sequence[str],
-    directory: Path,
-    headers: Mapping[str, Path] = _NO_HEADERS,
-) -> list[Path]:
+def _compile(jobs: Sequence[tuple[Path, str]], flags: Sequence[str], directory: Path) -> list[Path]:
     """Compile (source, optimisation level) pairs side by side; return the objects."""
 
     def one(job: tuple[Path, str]) -> Path:
         source, level = job
         product = directory / f"{source.stem}.o"
-        header = ("-include", headers[level]) if level in headers else ()
-        run_tool(
-            [_COMPILER, *flags, level, *header, "-c", source, "-o", product],
-            directory / f"{source.stem}.log",
-        )
+        command: list[str | Path] = [_COMPILER, *flags, level, "-c", source, "-o", product]
+        run_tool(command, directory / f"{source.stem}.log")
         return product
 
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -132,7 +126,7 @@ def build_library(
     manifest: dict[str, Any],
     trace: bool = False,
     host: str | None = None,
-    optimise: bool = False,
+    effort: Effort = Effort.MEDIUM,
 ) -> Path:
     """Return the shared library of a design, from the cache or built now.
 
@@ -146,8 +140,8 @@ def build_library(
         Build it able to write a VCD; several times slower even where none is asked for.
     host
         C++ that drives the model, class ``Vdut``; default: the player for its ports.
-    optimise
-        Compile for twice as long, to run a tenth faster.
+    effort
+        How long to compile it.
 
     Raises
     ------
@@ -162,7 +156,6 @@ def build_library(
     # A trace shows the design alone.
     wrapper = player_wrapper(manifest) if host is None and not trace else None
     top = wrapper[0] if wrapper else manifest["top"]
-    effort = _THOROUGH if optimise else _QUICK
     includes = (f"-I{include}", f"-I{include / 'vltstd'}")
     traced = (f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}")
     flags = (*_COMPILE_FLAGS, *traced)
@@ -191,13 +184,13 @@ def build_library(
         )
         (model / "host.cpp").write_text(source)
         every = (*flags, f"-I{model}", *includes)
-        jobs = [
-            (path, _SLOW if "Slow" in path.name else effort.level)
-            for path in sorted(model.glob("*.cpp"))
-        ]
-        levels = (effort.level, _SLOW)
-        headers = _precompile(model, every, levels, directory) if len(jobs) > _FEW_SOURCES else {}
-        objects = _compile(jobs, every, directory, headers)
+        sources = sorted(model.glob("*.cpp"))
+        jobs = []
+        # What runs once need not be fast.
+        for name, level, slow in (("each_cycle", effort.value, False), ("once", _SLOW, True)):
+            chosen = [path for path in sources if ("Slow" in path.name) == slow]
+            jobs += [(bundle, level) for bundle in _bundles(chosen, name, directory)]
+        objects = _compile(jobs, every, directory)
         run_tool(
             [_COMPILER, "-shared", "-pthread", "-o", directory / "model.so", *objects, runtime],
             directory / "link.log",

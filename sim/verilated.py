@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dybit.sim.library import build_library
+from dybit.sim.library import Effort, build_library
 from dybit.sim.player import PlayerPort, player_ports
 
 __all__ = ["CompiledModel", "Stimulus", "check_content"]
@@ -161,8 +161,8 @@ class CompiledModel:
         Where `make verilog` put the design: its Verilog and ``manifest.json``.
     trace
         VCD file to write every cycle to; such a model is slower, and built apart.
-    optimise
-        Compile for twice as long, to run a tenth faster: for runs of many minutes.
+    effort
+        How long to compile it.
 
     Raises
     ------
@@ -173,7 +173,10 @@ class CompiledModel:
     """
 
     def __init__(
-        self, directory: str | Path, trace: str | Path | None = None, optimise: bool = False
+        self,
+        directory: str | Path,
+        trace: str | Path | None = None,
+        effort: Effort = Effort.MEDIUM,
     ) -> None:
         directory = Path(directory)
         self.manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text())
@@ -181,7 +184,7 @@ class CompiledModel:
         check_content(files, self.manifest["content_hash"], directory)
         self.inputs = player_ports(self.manifest, "input")
         self.outputs = player_ports(self.manifest, "output")
-        path = build_library(files, self.manifest, trace is not None, optimise=optimise)
+        path = build_library(files, self.manifest, trace is not None, effort=effort)
         library = ctypes.CDLL(str(path))
         library.player_open.restype = ctypes.c_void_p
         library.player_open.argtypes = [ctypes.c_char_p]

@@ -11,7 +11,7 @@ import pytest
 
 from dybit.quant.cache import cache_directory
 from dybit.sim import library
-from dybit.sim.library import build_library
+from dybit.sim.library import Effort, build_library
 from dybit.sim.player import player_ports
 from dybit.sim.toolchain import ToolFailed
 from dybit.sim.verilated import CompiledModel
@@ -185,8 +185,8 @@ def test_reset_takes_effect_and_may_come_at_any_time(model):
 
 
 def test_inputs_of_the_first_cycle_count_however_the_model_is_compiled(directory):
-    for options in ({}, {"optimise": True}):
-        with CompiledModel(directory, **options) as model:
+    for effort in Effort:
+        with CompiledModel(directory, effort=effort) as model:
             stimulus = model.stimulus(2)
             stimulus.set("b", [7, 9])
             trace = model.play(stimulus)
