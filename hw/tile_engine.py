@@ -1,5 +1,7 @@
 """The engine behind the bus: carries out a list of descriptors on the matrix engine."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -96,7 +98,7 @@ class TileEngine(wiring.Component):
         m.submodules.walker = walker = PixelWalker(array, accelerator, latency)
         m.submodules.drainer = drainer = ResultDrainer(array, accelerator, latency)
         m.submodules.store = store = OutputStore(array, accelerator)
-        parts = (reader, fork, loader, weights, passes, walker, drainer, store)
+        parts: list[Any] = [reader, fork, loader, weights, passes, walker, drainer, store]
         m.d.comb += [part.clear.eq(self.clear) for part in parts]
 
         wiring.connect(m, reader.o, fork.i)
