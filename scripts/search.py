@@ -17,7 +17,7 @@ from dybit.quant.search.found_config import found_config
 from dybit.quant.search.front import exact_front, greedy_front
 from dybit.quant.search.solver import Method, solve
 from dybit.scripts.console import UserError, console, progress, write
-from dybit.scripts.engine_cost import engine_cost
+from dybit.scripts.engine_cost import search_cost
 from dybit.scripts.inputs import IMAGE_SIZE
 from dybit.scripts.search_report import front_json, front_table, solution_table, summary
 from dybit.scripts.search_target import Target, measured, shaped
@@ -101,9 +101,10 @@ def search(
 ) -> None:
     """Choose the widths of each layer's weights and activations.
 
-    Cycles are those of the matrix engine that the config describes; speed-ups are over W8A8 on the
-    same array. An interrupted search goes on where it was. The config written is what `dybit
-    quantize`, `train` and `verilog` read.
+    Cycles are those of the accelerator that the config describes, or of its matrix engine alone
+    where that has no room for a layer; speed-ups are over W8A8 on the same array. An interrupted
+    search goes on where it was. The config written is what `dybit quantize`, `train` and `verilog`
+    read.
 
     \b
     dybit search --workload resnet50 --config configs/imagenet-w8a8.toml --speedup 4 \\
@@ -175,7 +176,8 @@ def _problem(target: Target, searched: QuantConfig, pins: list[str]) -> Problem:
         except ValueError as error:
             raise UserError(f"--pin {name}: {error}") from None
     array = searched.array
-    cost = engine_cost(array)
+    cost, note = search_cost(target.workload, array, searched.accelerator)
+    console.print(f"cycles: {note}", highlight=False, soft_wrap=True)
     return Problem.build(target.workload, array.modes, cost, target.sensitivity, pins=pinned)
 
 

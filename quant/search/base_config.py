@@ -19,7 +19,7 @@ def with_modes(base: QuantConfig, modes: Sequence[PrecisionMode] | None = None) 
     Parameters
     ----------
     base : QuantConfig
-        Its array, apart from the modes.
+        Its accelerator, and its array apart from the modes.
     modes : sequence of PrecisionMode, optional
         By default those of the array or, where it has but one, all that its family has.
 
@@ -31,12 +31,14 @@ def with_modes(base: QuantConfig, modes: Sequence[PrecisionMode] | None = None) 
     if modes is None:
         modes = base.array.modes if len(base.array.modes) > 1 else base.array.family_modes
     ordered = [mode for mode in MODES if mode in modes]
-    array = base.to_dict()["array"] | {"modes": [mode.name for mode in ordered]}
+    given = base.to_dict()
+    array = given["array"] | {"modes": [mode.name for mode in ordered]}
     default = {
         "weight_bits": ordered[0].weight_bits,
         "activation_bits": ordered[0].activation_bits,
     }
-    table = {"name": base.name, "array": array, "default": default}
+    rest = {"accelerator": given["accelerator"]} if "accelerator" in given else {}
+    table = {"name": base.name, "array": array, "default": default, **rest}
     return QuantConfig.from_dict(table, base.name)
 
 

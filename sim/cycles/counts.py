@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dybit.sim.board_driver import Fields
-from dybit.sim.cycles.kernel import TILE, TIMES, Table, replay, tile_table
+from dybit.sim.cycles.kernel import TILE, TIMES, replay, tile_table
 from dybit.sim.cycles.machine import Machine
 
-__all__ = ["Counts", "count", "counted"]
+__all__ = ["Counts", "count"]
 
 _ROW = {name: place for place, name in enumerate(TILE)}
 _TIME = {name: place for place, name in enumerate(TIMES)}
@@ -84,11 +84,7 @@ def count(
     list_address : int
         Of the list.
     """
-    return counted(tile_table(fields, machine, base, list_address), machine)
-
-
-def counted(table: Table, machine: Machine) -> Counts:
-    """Return what tiles of a table take."""
+    table = tile_table(fields, machine, base, list_address)
     cycles, times = replay(table, machine)
     depthwise = table[:, _ROW["depthwise"]] == 1
     passes = table[:, _ROW["passes"]]

@@ -3,7 +3,8 @@
 // Every part is a recurrence: an event comes a fixed number of cycles after the latest of those
 // it waits for. Parts advance as far as what is known allows; what decides the order on the bus,
 // the choice among clients that could read, is made in order of time, and all it depends on is
-// known by then, since memory takes a cycle at least. See docs/cycles.md.
+// known by then, since memory takes a cycle at least. What has come to repeat itself is not gone
+// through again and again: `leap` moves on by whole periods. See docs/cycles.md.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -20,6 +21,8 @@ constexpr int kDescriptorBytes = 128;
 constexpr int kUnits = 2;  // the array, and the depthwise unit
 constexpr int kBanks = 2;
 constexpr int kAhead = 4;  // words that the store reads ahead of the bus
+constexpr int64_t kWorthwhile = 8;  // commands to come, to look for periods among them
+constexpr int64_t kShort = 8, kLong = 64;  // bursts, and column tiles, of a period, at most
 
 }  // namespace
 
@@ -38,7 +41,8 @@ struct Tile {
     int64_t list_address, barrier;
     int64_t input_address, input_rows, input_row_words, input_row_stride;
     int64_t parameters_address, parameter_groups;
-    int64_t weights_address, depthwise, weight_bytes, taps, passes, column_tiles;
+    int64_t weights_address, depthwise, weight_bytes, command_units, taps;
+    int64_t passes, column_tiles, passes_each;
     int64_t row_units, vectors, pixels, lanes, groups, parts;
     int64_t output_address, output_rows, output_row_bytes, output_row_stride;
 };
@@ -71,9 +75,10 @@ class Ring {
 // Cuts commands into bursts, each offered until it is taken.
 class Splitter {
   public:
-    Splitter(int64_t latency, int64_t burst) : latency_(latency), block_(burst * kBeat) {}
+    Splitter(int64_t latency, int64_t burst) : latency_(latency), block_(burst) {}
 
     bool busy() const { return left_ > 0; }
+    int64_t phase() const { return beat_ & (block_ - 1); }
     Time available() const { return available_; }
     int64_t beats() const { return std::min(left_, block_beats()); }
     bool last() const { return left_ <= block_beats(); }
@@ -85,6 +90,14 @@ class Splitter {
         beat_ = address / kBeat;
         left_ = (address % kBeat + bytes + kBeat - 1) / kBeat;
         return accepted_;
+    }
+
+    // See `Model::visit`; addresses matter as far as they decide where a burst ends.
+    template <class Visitor>
+    void visit(Visitor& visitor) {
+        visitor.count(phase());
+        visitor.count(left_);
+        for (Time* time : {&accepted_, &available_, &ended_, &before_}) visitor.time(*time);
     }
 
     // The burst at hand goes.
@@ -100,7 +113,7 @@ class Splitter {
     }
 
   private:
-    int64_t block_beats() const { return block_ / kBeat - beat_ % (block_ / kBeat); }
+    int64_t block_beats() const { return block_ - (beat_ & (block_ - 1)); }
 
     int64_t latency_, block_;
     int64_t beat_ = 0, left_ = 0;
@@ -161,10 +174,10 @@ class Model {
 
     // Return the cycles of the run, or -1 if it does not end.
     int64_t run() {
-        for (;;) {
+        do {
             advance();
-            if (!issue()) break;
-        }
+            if (repeats_pay()) leap();
+        } while (issue());
         return stored_ == count_ ? times_[count_ - 1].stored + 1 : -1;
     }
 
@@ -208,9 +221,9 @@ class Model {
         return true;
     }
 
-    int64_t span(int64_t beats) const { return (beats * m_.interval + 255) / 256; }
+    int64_t span(int64_t beats) const { return (beats * m_.interval + 255) >> 8; }
     Time at(const Beats& beats, int64_t index) const {
-        return beats.first + index * m_.interval / 256;
+        return beats.first + (index * m_.interval >> 8);
     }
 
     void take(int client, const Beats& beats) {
@@ -397,11 +410,14 @@ class Model {
         bool moved = push();
         while (weight_next_ < weight_beats_.size()) {
             Beats& beats = weight_beats_[weight_next_];
-            while (beats.done < beats.count) {
-                if (!give_weights(at(beats, beats.done) + m_.read - 1)) return moved;
-                moved = true;
-                if (++beats.done == beats.count && beats.last) end_weight_command();
-            }
+            const int64_t before = beats.done;
+            if (m_.columns > kBeat)
+                while (beats.done < beats.count && gather(beats)) {}
+            else
+                cut(beats);
+            moved |= beats.done > before;
+            if (beats.done < beats.count) return moved;
+            if (beats.last) end_weight_command();
             if (++weight_next_ == weight_beats_.size()) {
                 weight_beats_.clear();
                 weight_next_ = 0;
@@ -410,38 +426,84 @@ class Model {
         return moved;
     }
 
-    // Give the beat that is ready in some cycle; return false if that is not yet known.
-    bool give_weights(Time ready) {
-        Buffer& buffer = buffers_[kWeight];
+    // Units of a beat and less: give beat after beat until it is not known when one goes.
+    void cut(Beats& beats) {
         const Tile& tile = tiles_[weight_push_tile_];
-        const bool gathers = m_.columns > kBeat;
-        if (!beat_open_) {
-            beat_time_ = buffer.next(ready) + 1;
-            beat_open_ = true;
-            if (gathers) {
-                // The first beat of a unit takes the place of the unit before.
-                beat_time_ = std::max(beat_time_, column_beat_ ? buffer.given + 1 : unit_time_);
-                buffer.given = beat_time_;
-                buffer.held = true;
-                if (++column_beat_ < m_.columns / kBeat) {
-                    beat_open_ = false;
-                    return true;
-                }
-                column_beat_ = 0;
-                ++beat_time_;
+        Buffer& buffer = buffers_[kWeight];
+        // Copies, which stay in registers.
+        const int64_t row_units = tile.row_units, ready = m_.read - 1, transferred = transferred_;
+        Time given = buffer.given, pop = buffer.pop, now = unit_time_, row = row_time_;
+        int64_t unit = unit_, units = beat_units_, left = tile.command_units - command_units_;
+        int64_t pushed = weight_pushed_, complete = weight_complete_, popped = buffer.popped;
+        int64_t done = beats.done;
+        bool held = buffer.held, open = beat_open_, known = true;
+        Time soonest = beat_time_, last = pushed ? pushes_[pushed - 1] : 0;
+        while (known && done < beats.count) {
+            if (!open) {
+                pop = std::max(at(beats, done) + ready, held ? given : pop + 1);
+                buffer.pops[popped++] = pop;
+                soonest = pop + 1;
+                units = std::min(beat_most_, left);
+                open = true;
             }
-            beat_units_ = gathers ? 1 : kBeat / m_.columns;
-            beat_units_ = std::min(beat_units_, tile.weight_bytes / m_.columns - command_units_);
+            for (; units; --units) {
+                if (unit == 0 && pushed < complete) {
+                    const int64_t room = pushed - (m_.weight_rows - 1);
+                    known = room <= transferred;
+                    if (!known) break;
+                    last = row + 1;
+                    if (room >= 0) last = std::max(last, entry(room) + 1);
+                    pushes_[pushed++] = last;
+                }
+                now = std::max(soonest, now + 1);
+                if (unit == 0) now = std::max(now, last);
+                --left;
+                if (++unit == row_units) {
+                    unit = 0;
+                    row = now;
+                    ++complete;
+                }
+            }
+            if (units) break;
+            given = now;
+            held = true;
+            open = false;
+            ++done;
         }
-        for (; beat_units_; --beat_units_) {
-            if (unit_ == 0 && weight_pushed_ < weight_complete_ && !push()) return false;
-            give_unit(tile);
-        }
-        if (!gathers) {
-            buffer.given = unit_time_;
+        buffer.given = given, buffer.pop = pop, unit_time_ = now, row_time_ = row;
+        unit_ = unit, beat_units_ = units, command_units_ = tile.command_units - left;
+        weight_pushed_ = pushed, weight_complete_ = complete, buffer.popped = popped;
+        beats.done = done, buffer.held = held, beat_open_ = open, beat_time_ = soonest;
+    }
+
+    // Units of several beats: take the next one; return false if it is not known when it goes on.
+    bool gather(Beats& beats) {
+        const Tile& tile = tiles_[weight_push_tile_];
+        Buffer& buffer = buffers_[kWeight];
+        if (!beat_open_) {
+            // The first beat of a unit takes the place of the unit before.
+            const Time now = buffer.next(at(beats, beats.done) + m_.read - 1) + 1;
+            buffer.given = std::max(now, column_beat_ ? buffer.given + 1 : unit_time_);
             buffer.held = true;
+            beat_open_ = true;
+        }
+        if (column_beat_ + 1 == m_.columns / kBeat) {
+            if (unit_ == 0 && weight_pushed_ < weight_complete_ && !push()) return false;
+            Time now = std::max(buffer.given + 1, unit_time_ + 1);
+            if (unit_ == 0 && weight_pushed_) now = std::max(now, pushes_[weight_pushed_ - 1]);
+            unit_time_ = now;
+            ++command_units_;
+            if (++unit_ == tile.row_units) {
+                unit_ = 0;
+                row_time_ = now;
+                ++weight_complete_;
+            }
+            column_beat_ = 0;
+        } else {
+            ++column_beat_;
         }
         beat_open_ = false;
+        ++beats.done;
         return true;
     }
 
@@ -464,18 +526,6 @@ class Model {
         return std::max(pushes_[row] + 1, before);
     }
 
-    void give_unit(const Tile& tile) {
-        Time now = std::max(beat_time_, unit_time_ + 1);
-        if (unit_ == 0 && weight_pushed_) now = std::max(now, pushes_[weight_pushed_ - 1]);
-        unit_time_ = now;
-        ++command_units_;
-        if (++unit_ == tile.row_units) {
-            unit_ = 0;
-            row_time_ = now;
-            ++weight_complete_;
-        }
-    }
-
     void end_weight_command() {
         command_units_ = 0;
         const Tile& tile = tiles_[weight_push_tile_];
@@ -492,6 +542,20 @@ class Model {
             if (transfer_tile_ == count_) return moved;
             if (transferred_ == weight_pushed_ && !push()) return moved;
             const Tile& tile = tiles_[transfer_tile_];
+            if (transfer_row_ && transferred_) {
+                // Rows in the queue follow each other.
+                const int64_t stop = std::min(
+                    weight_pushed_, transferred_ + weight_rows(tile) - 1 - transfer_row_);
+                Time before = transfers_[transferred_ - 1];
+                for (int64_t row = transferred_; row < stop; ++row)
+                    transfers_[row] = before = std::max(pushes_[row] + 2, before + 1);
+                if (stop > transferred_) {
+                    transfer_row_ += stop - transferred_;
+                    transferred_ = stop;
+                    moved = true;
+                    if (transferred_ == weight_pushed_) continue;
+                }
+            }
             const int unit = tile.depthwise ? 1 : 0;
             Time now = entry(transferred_) + 1;
             if (transferred_) now = std::max(now, transfers_[transferred_ - 1] + 1);
@@ -528,9 +592,8 @@ class Model {
                 walked_[i] = std::max(t.taken + 1, generated_ + 1);
             }
             if (passes_begun_ == loaded_passes_) return moved;
-            const int64_t per_column_tile = tile.passes / tile.column_tiles;
-            const bool begins = pass_ == 0, first = pass_ % per_column_tile == 0;
-            const bool last = pass_ % per_column_tile == per_column_tile - 1;
+            const bool begins = pass_ == 0, first = each_ == 0;
+            const bool last = each_ == tile.passes_each - 1;
             const Time weights = completes_[passes_begun_] + 1;
             const Time input = begins ? t.loaded + 1 : 0;
             Time results = 0;
@@ -564,6 +627,7 @@ class Model {
             if (first) ++column_tiles_;
             if (last) summed_.push_back((tile.depthwise ? ended_ : started_) + m_.walk);
             moved = true;
+            each_ = last ? 0 : each_ + 1;
             if (++pass_ == tile.passes) {
                 pass_ = 0;
                 t.end = freed_[i] = ended_;
@@ -699,6 +763,212 @@ class Model {
         t.output_beats += beats;
     }
 
+    // Periods
+
+    // Show a visitor all that what comes next depends on: times, and counts. What grows with the
+    // passes is shown relative to them.
+    template <class Visitor>
+    void visit(Visitor& visitor) {
+        for (Splitter& splitter : splitters_) splitter.visit(visitor);
+        writer_.visit(visitor);
+        for (Buffer& buffer : buffers_) {
+            visitor.count(buffer.reserved - buffer.popped);
+            visitor.count(buffer.held);
+            visitor.time(buffer.pop);
+            visitor.time(buffer.given);
+            const int64_t needed = buffer.reserved - (m_.buffer - m_.burst) - 1;
+            visitor.ring(buffer.pops, needed, buffer.popped);
+        }
+        visitor.ring(origins_, bursts_ - m_.outstanding, bursts_);
+        visitor.ring(issued_, writes_ - m_.outstanding, writes_);
+        visitor.ring(answered_, writes_ - m_.outstanding, writes_);
+        const int64_t oldest = weight_pushed_ - m_.weight_rows;
+        visitor.ring(pushes_, std::min(oldest, transferred_), weight_pushed_);
+        visitor.ring(transfers_, std::min(oldest, transferred_) - 1, transferred_);
+        visitor.ring(completes_, passes_begun_, loaded_passes_);
+        for (size_t i = weight_next_; i < weight_beats_.size(); ++i) {
+            visitor.time(weight_beats_[i].first);
+            visitor.count(weight_beats_[i].count);
+            visitor.count(weight_beats_[i].done);
+            visitor.count(weight_beats_[i].last);
+        }
+        for (size_t i = drained_tiles_; i < summed_.size(); ++i) visitor.time(summed_[i]);
+        for (size_t i = std::max<int64_t>(0, column_tiles_ - kBanks); i < half_freed_.size(); ++i)
+            visitor.time(half_freed_[i]);
+        for (Time* time :
+             {&turn_, &bus_free_, &asks_, &checked_, &row_offered_, &parameters_done_,
+              &input_done_, &weight_offered_, &unit_time_, &row_time_, &beat_time_,
+              &unit_swap_[0], &unit_swap_[1], &generated_, &begun_, &started_, &ended_,
+              &drain_free_, &filled_, &announced_, &written_, &response_, &acknowledged_})
+            visitor.time(*time);
+        // Of tiles, what has happened only once: long ago, or not at all, if states are equal.
+        for (int64_t i = std::max<int64_t>(0, walking_ - m_.tiles); i < described_; ++i) {
+            Times& t = times_[i];
+            for (Time* time : {&t.taken, &t.load, &t.loaded, &t.drained, &t.store, &t.stored,
+                               &walked_[i], &weights_taken_[i], &drain_taken_[i], &freed_[i],
+                               &parameters_freed_[i]})
+                visitor.time(*time);
+        }
+        const int64_t column_tile = (pass_ - each_) / passes_each();
+        for (int64_t count :
+             {described_, loading_, weights_, walking_, draining_, stored_, row_, rows_done_,
+              row_beat_, words_left_, int64_t(partial_), weight_command_ - pass_,
+              weight_push_command_ - pass_, transfer_pass_ - pass_, transfer_row_, unit_,
+              beat_units_, command_units_, column_beat_, int64_t(beat_open_),
+              weight_complete_ - weight_pushed_, weight_pushed_ - transferred_,
+              loaded_passes_ - passes_begun_, unit_loaded_[0] - unit_begun_[0],
+              unit_loaded_[1] - unit_begun_[1], unit_now_, column_tile - drain_tile_,
+              column_tiles_ - drained_tiles_, int64_t(summed_.size()) - drained_tiles_,
+              int64_t(half_freed_.size()) - drained_tiles_})
+            visitor.count(count);
+    }
+
+    int64_t passes_each() const {
+        return walking_ < count_ ? tiles_[walking_].passes_each : 1;
+    }
+
+    // Whether all that goes on is passes of one tile, with many to come.
+    bool repeats_pay() const {
+        return walking_ < count_ && weight_command_tile_ == walking_ &&
+               weight_push_tile_ == walking_ && transfer_tile_ == walking_ &&
+               weight_commands_ - weight_command_ > kWorthwhile && !splitters_[kInput].busy() &&
+               !splitters_[kParameter].busy() && !splitters_[kDescriptor].busy();
+    }
+
+    // A state, times relative to its last burst.
+    struct State {
+        std::vector<int64_t> values;
+        uint64_t key = 0;
+        Time reference = 0;
+        int64_t tile = -1, pass = 0, column_tiles = 0;
+        Times counted;
+    };
+
+    // What a state is compared with: the key of one before, for so many steps; and, once that was
+    // met again, a state with that key.
+    struct Watch {
+        const int64_t longest;
+        uint64_t key = 0;
+        int64_t tile = -1, steps = 0, limit = 1;
+        State state{};
+    };
+
+    struct Recorder {
+        State& state;
+        Time oldest;  // what is older has no effect any more
+        void time(Time& value) {
+            const Time since = value == kNever ? kNever : value - state.reference;
+            state.values.push_back(std::max(since, oldest));
+        }
+        void count(int64_t value) { state.values.push_back(value); }
+        void ring(Ring& ring, int64_t first, int64_t end) {
+            first = std::max<int64_t>(0, first);
+            count(end - first);
+            for (; first < end; ++first) time(ring[first]);
+        }
+    };
+
+    struct Mover {
+        Time latest_old, by;
+        void time(Time& value) {
+            if (value != kNever && value > latest_old) value += by;
+        }
+        void count(int64_t) {}
+        void ring(Ring& ring, int64_t first, int64_t end) {
+            for (first = std::max<int64_t>(0, first); first < end; ++first) time(ring[first]);
+        }
+    };
+
+    // The same in states that are equal, and seldom else.
+    uint64_t key() const {
+        uint64_t key = splitters_[kWeight].phase();
+        const auto add = [&](int64_t value) {
+            key = (key ^ static_cast<uint64_t>(value)) * 0x9e3779b97f4a7c15u;
+            key ^= key >> 32;
+        };
+        for (Time time : {started_, bus_free_, filled_, drain_free_, unit_time_, acknowledged_,
+                          buffers_[kInput].given, buffers_[kParameter].given})
+            add(std::max(time - turn_, -oldest_));
+        add(weight_command_ - pass_);
+        add(weight_pushed_ - transferred_);
+        add(described_ - draining_);
+        return key;
+    }
+
+    void record(State& state, uint64_t key) {
+        state.values.clear();
+        state.key = key;
+        state.reference = turn_;
+        state.tile = walking_;
+        state.pass = pass_;
+        state.column_tiles = column_tiles_;
+        state.counted = times_[walking_];
+        Recorder recorder{state, -oldest_};
+        visit(recorder);
+    }
+
+    // Where the state is one that has been, go on by as many periods as there are: of passes, or
+    // of whole column tiles, for which it is enough to look where one begins.
+    void leap() {
+        const uint64_t here = key();
+        const bool begins = column_tiles_ != leapt_column_tiles_;
+        leapt_column_tiles_ = column_tiles_;
+        if ((begins && repeats(far_, here)) || repeats(near_, here)) near_.tile = -1;
+    }
+
+    bool repeats(Watch& watch, uint64_t here) {
+        const bool fresh = watch.tile != walking_;
+        if (!fresh && watch.key == here) {
+            State& state = watch.state;
+            const bool comes_again = state.tile == walking_ && state.key == here;
+            record(now_, here);
+            if (comes_again && state.pass < pass_ && now_.values == state.values && move(state)) {
+                watch.tile = state.tile = -1;
+                return true;
+            }
+            std::swap(state, now_);
+        }
+        // Brent's way: what is compared with is replaced ever more seldom.
+        if (fresh || ++watch.steps >= watch.limit) {
+            watch.limit = fresh ? 1 : std::min(2 * watch.limit, watch.longest);
+            watch.key = here;
+            watch.tile = walking_;
+            watch.steps = 0;
+        }
+        return false;
+    }
+
+    bool move(const State& from) {
+        const Tile& tile = tiles_[walking_];
+        const int64_t each = passes_each(), passes = pass_ - from.pass;
+        int64_t most = weight_commands_ - 1 - weight_command_;
+        if (passes % each == 0) {
+            most = std::min(most, tile.passes - each - 1 - pass_);
+        } else if (column_tiles_ == from.column_tiles && pass_ % each > 0) {
+            // Neither a first nor a last pass is among them.
+            most = std::min(most, each - 2 - pass_ % each);
+        } else {
+            return false;
+        }
+        const int64_t periods = most / passes;
+        if (periods <= 0) return false;
+        Mover mover{turn_ - oldest_, periods * (turn_ - from.reference)};
+        visit(mover);
+        const int64_t skipped = periods * passes;
+        weight_command_ += skipped;
+        weight_push_command_ += skipped;
+        transfer_pass_ += skipped;
+        weight_asked_ -= skipped * m_.rows;
+        drain_tile_ += (pass_ + skipped) / each - pass_ / each;
+        pass_ += skipped;
+        each_ = pass_ % each;
+        Times& t = times_[walking_];
+        for (auto member : {&Times::wait_weights, &Times::wait_input, &Times::wait_results,
+                            &Times::weight_beats})
+            t.*member += periods * (t.*member - from.counted.*member);
+        return true;
+    }
+
     void advance() {
         bool moved;
         do {
@@ -735,6 +1005,7 @@ class Model {
     int64_t weights_ = 0, weight_command_ = 0, weight_commands_ = 0, weight_command_tile_ = 0;
     int64_t weight_asked_ = 0, weight_pushed_ = 0, weight_complete_ = 0;
     Time weight_offered_ = 0;
+    const int64_t beat_most_ = kBeat / m_.columns;  // units of a beat; 0: a unit is several
     std::vector<Beats> weight_beats_;
     size_t weight_next_ = 0;
     int64_t weight_push_tile_ = 0, weight_push_command_ = 0;
@@ -747,13 +1018,18 @@ class Model {
     int64_t unit_loaded_[kUnits] = {0, 0}, unit_begun_[kUnits] = {0, 0};
     Time unit_swap_[kUnits] = {0, 0};
 
-    int64_t walking_ = 0, pass_ = 0, column_tiles_ = 0, unit_now_ = 0;
+    int64_t walking_ = 0, pass_ = 0, each_ = 0, column_tiles_ = 0, unit_now_ = 0;
     Time generated_ = -1, begun_ = -1, started_ = -(1 << 20), ended_ = -1;
     std::vector<Time> walked_, weights_taken_, drain_taken_, freed_, parameters_freed_;
     std::vector<Time> summed_, half_freed_;
 
     int64_t draining_ = 0, drain_tile_ = 0, drained_tiles_ = 0;
     Time drain_free_ = 0;
+
+    State now_;
+    Watch near_{.longest = kShort}, far_{.longest = kLong};
+    int64_t leapt_column_tiles_ = 0;
+    const Time oldest_ = m_.accumulate + m_.revisit + m_.codes + m_.check + m_.rows + 64;
 
     int64_t stored_ = 0, writes_ = 0;
     Splitter writer_;

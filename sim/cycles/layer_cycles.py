@@ -164,8 +164,8 @@ def layer_cycles(
     """
     hardware = machine.hardware
     layer = engine_layer(shape, mode, hardware, output_bits, batch)
-    layer, tiling, fields = _tiled(layer, hardware, packed)
-    counts = count(fields, machine)
+    layer, tiling, blocks = _chosen(layer, hardware, packed)
+    counts = count(_fields(layer, tiling, blocks, hardware), machine)
     memory_cycles = max(counts.read_beats, counts.write_beats) * machine.memory.beat_cycles
     return LayerCycles(
         name=shape.name,
@@ -179,36 +179,37 @@ def layer_cycles(
     )
 
 
-def _tiled(
+def _chosen(
     layer: EngineLayer, hardware: Hardware, packed: bool
-) -> tuple[EngineLayer, Tiling, list[Fields]]:
-    """Return the layer, its input prepared as takes the fewest cycles, its tiles and their fields.
-
-    All it needs lies in memory one after the other, as a plan of one layer would have it.
-    """
-    array = hardware.array
-    bits = layer.mode.activation_bits
+) -> tuple[EngineLayer, Tiling, int]:
+    """Return the layer, its input prepared as takes the fewest cycles, its tiling and blocks."""
     ways = []
     for way in [way for way, _ in packings(layer)] if packed else [layer]:
-        size = pixel_bytes(way.channels, bits, array.rows)
-        ways.append((choose(way, size // array.rows, hardware), size, way))
-    tiling, size, layer = min(ways, key=lambda each: each[0].cycles)
+        size = pixel_bytes(way.channels, way.mode.activation_bits, hardware.array.rows)
+        blocks = size // hardware.array.rows
+        ways.append((way, choose(way, blocks, hardware), blocks))
+    return min(ways, key=lambda each: each[1].cycles)
+
+
+def _fields(layer: EngineLayer, tiling: Tiling, blocks: int, hardware: Hardware) -> list[Fields]:
+    """Return the fields of a layer's tiles.
+
+    All they need lies in memory one after the other, as a plan of one layer would have it.
+    """
+    array = hardware.array
     column_tiles = layer.column_tiles(array)
-    word = array.columns * layer.mode.channels
     taps = layer.kernel[0] * layer.kernel[1]
     rows = taps if layer.depthwise else taps * layer.walk(array).count * array.rows
+    pixels = layer.images * layer.size[0] * layer.size[1]
     parts = {
         "list": tiling.count * DESCRIPTOR_BYTES,
-        "weights": column_tiles * rows * word,
+        "weights": column_tiles * rows * array.columns * layer.mode.channels,
         "parameters": column_tiles * layer.lanes * array.columns * PARAMETER_BYTES,
-        "input": layer.images * layer.height * layer.width * size,
-        "output": layer.images
-        * layer.size[0]
-        * layer.size[1]
-        * output_layout(layer, hardware).pixel_bytes,
+        "input": layer.images * layer.height * layer.width * blocks * array.rows,
+        "output": pixels * output_layout(layer, hardware).pixel_bytes,
     }
     addresses, end = {}, 0
     for name, length in parts.items():
         addresses[name] = end
         end += aligned(length)
-    return layer, tiling, list(tiles(layer, tiling, size // array.rows, addresses, hardware))
+    return list(tiles(layer, tiling, blocks, addresses, hardware))

@@ -8,12 +8,19 @@ an estimate of cycles.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dybit.sim.board_driver import PlanError
 from dybit.sim.runtime.engine_layer import EngineLayer, Hardware
 from dybit.sim.runtime.packing import PARAMETER_BYTES
 
 __all__ = ["COUNT_LIMIT", "Layout", "Tiling", "choose", "output_layout"]
+
+Sizes = Any  # integers, or arrays of them
 
 BUS_BYTES = 16
 TILE_CYCLES = 64
@@ -107,24 +114,25 @@ def choose(layer: EngineLayer, blocks: int, hardware: Hardware) -> Tiling:
         If not even one pixel fits.
     """
     case = _Case(layer, blocks, output_layout(layer, hardware), hardware)
-    best: Tiling | None = None
-    for width in _parts(layer.size[1]):
-        for height in _parts(layer.size[0]):
-            if case.excess(height, width) is None:
-                candidate = case.estimate(height, width)
-                if best is None or candidate.cycles < best.cycles:
-                    best = candidate
-        # Columns are cut only where rows alone do not do, or there is one row.
-        if best is not None and layer.size[0] > 1:
-            return best
-    if best is None:
-        raise PlanError(f"{layer.name}: {case.excess(1, 1)}")
-    return best
+    heights, widths = (_parts(extent) for extent in layer.size)
+    # Columns are cut only where rows alone do not do, or there is one row.
+    groups = [(heights, width) for width in widths] if layer.size[0] > 1 else [(1, widths)]
+    for sizes in groups:
+        height, width = np.broadcast_arrays(*sizes)
+        fits = case.fits(height, width)
+        if fits.any():
+            height, width = height[fits], width[fits]
+            cycles = case.cycles(height, width)
+            best = int(cycles.argmin())
+            sides = int(height[best]), int(width[best])
+            return Tiling(*sides, int(case.count(*sides)), int(cycles[best]))
+    raise PlanError(f"{layer.name}: {case.excess(1, 1)}")
 
 
-def _parts(extent: int) -> list[int]:
+@cache
+def _parts(extent: int) -> Sizes:
     """Return the sizes of equal parts that an extent can be cut into, the whole first."""
-    return sorted({-(-extent // count) for count in range(1, extent + 1)}, reverse=True)
+    return np.unique(-(-extent // np.arange(1, extent + 1)))[::-1]
 
 
 class _Case:
@@ -139,22 +147,20 @@ class _Case:
         self.taps = layer.kernel[0] * layer.kernel[1]
         self.passes = self.taps * layer.walk(hardware.array).count
 
-    def lines(self, axis: int, count: int) -> int:
+    def lines(self, axis: int, count: Sizes) -> Sizes:
         """Return the lines of input that `count` lines of output need, at most."""
         if axis == 0 and self.layer.kernel[0] == 1:
             return count
         extent = (self.layer.height, self.layer.width)[axis]
-        return min(extent, self.walked(axis, count))
+        return np.minimum(extent, self.walked(axis, count))
 
-    def walked(self, axis: int, count: int) -> int:
+    def walked(self, axis: int, count: Sizes) -> Sizes:
         """Return the lines of input, padding included, from the first window to the last."""
         return (count - 1) * self.layer.stride[axis] + self.layer.kernel[axis]
 
-    def excess(self, height: int, width: int) -> str | None:
-        """Return which memory a tile does not fit and what would help, or None."""
+    def limits(self, height: Sizes, width: Sizes) -> list[tuple[str, Sizes, int, str]]:
+        """Return what of a tile must fit: what it is, how much, the most, and the field of that."""
         accelerator, layer = self.hardware.accelerator, self.layer
-        if self.layout.alone and width < layer.size[1] and height > 1:
-            return "pixels that are rows of their own must fill the tile's rows"
         words = self.lines(0, height) * self.lines(1, width) * self.blocks
         most = min(accelerator.activation_words, COUNT_LIMIT)
         stored = height * width * self.layout.pitch
@@ -167,13 +173,31 @@ class _Case:
             row = self.walked(1, width)
             field = "accelerator.depthwise_width"
             limits.append(("padded input pixels in a row", row, accelerator.depthwise_width, field))
-        for what, value, limit, field in limits:
+        return limits
+
+    def fits(self, height: Sizes, width: Sizes) -> NDArray[np.bool_]:
+        """Return which tiles fit; pixels that are rows of their own must fill the tile's rows."""
+        fit = np.ones(height.shape, np.bool_)
+        if self.layout.alone:
+            fit &= (width == self.layer.size[1]) | (height == 1)
+        for _, value, limit, _ in self.limits(height, width):
+            fit &= value <= limit
+        return fit
+
+    def excess(self, height: int, width: int) -> str | None:
+        """Return which memory a tile does not fit and what would help, or None."""
+        for what, value, limit, field in self.limits(np.array(height), np.array(width)):
             if value > limit:
                 return f"{what} of a tile must be at most {limit}, not {value}; raise {field}"
         return None
 
-    def estimate(self, height: int, width: int) -> Tiling:
-        """Return a tiling with its cycles: the slowest flow of each tile, and both ends.
+    def count(self, height: Sizes, width: Sizes) -> Sizes:
+        """Return the tiles of all images."""
+        bands, cuts = -(-self.layer.size[0] // height), -(-self.layer.size[1] // width)
+        return self.layer.images * bands * cuts
+
+    def cycles(self, height: Sizes, width: Sizes) -> Sizes:
+        """Return an estimate of cycles: the slowest flow of each tile, and both ends.
 
         Assumes a bus of one beat a cycle and all tiles alike.
         """
@@ -186,14 +210,14 @@ class _Case:
             compute = self.column_tiles * self.walked(0, height) * self.walked(1, width)
             weights = self.column_tiles * self.taps * row_bytes
         else:
-            compute = self.column_tiles * self.passes * max(pixels, array.rows)
+            compute = self.column_tiles * self.passes * np.maximum(pixels, array.rows)
             weights = self.column_tiles * self.passes * array.rows * row_bytes
         constants = weights + self.column_tiles * layer.lanes * array.columns * PARAMETER_BYTES
         drain = pixels * layout.groups
         store = pixels * layout.pixel_bytes // BUS_BYTES
-        flows = (compute, load + constants // BUS_BYTES, drain, store, TILE_CYCLES)
-        bands, cuts = -(-layer.size[0] // height), -(-layer.size[1] // width)
-        count = layer.images * bands * cuts
+        slowest = np.full(pixels.shape, TILE_CYCLES)
+        for flow in (compute, load + constants // BUS_BYTES, drain, store):
+            slowest = np.maximum(slowest, flow)
         last_drain = pixels * min(layout.groups, layer.lanes)
-        cycles = load + count * (max(flows) + HANDOVER_CYCLES) + last_drain + store + RESTART_CYCLES
-        return Tiling(height, width, count, cycles)
+        total: Sizes = self.count(height, width) * (slowest + HANDOVER_CYCLES)
+        return total + load + last_drain + store + RESTART_CYCLES

@@ -13,8 +13,11 @@ import torch
 
 from dybit.hw.latencies import latencies
 from dybit.quant.config import QuantConfig
+from dybit.quant.layer import INPUT
+from dybit.quant.precision import PrecisionMode
 from dybit.quant.torch.workload import traced_workload
 from dybit.quant.workloads import LayerShape, table
+from dybit.quant.workloads.sketch import Sketch
 from dybit.scripts.digits_networks import NETWORKS
 from dybit.scripts.verilog import emit_accelerator
 from dybit.sim.board_driver import Fields
@@ -145,20 +148,39 @@ def test_memories(opened: Open, latency: int) -> None:
 def test_layers_of_networks(
     opened: Open, network: str, vectors: Callable[[str, int], None]
 ) -> None:
+    device, modes = opened("8x8"), CONFIGS["8x8"].array.modes
+    layers = shapes(network)
+    for index, shape in enumerate(layers):
+        assert alone(device, shape, modes[index % 2], packed=index == 0) == {}, shape.name
+    vectors(f"cycles of layers of {network}", len(layers))
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    ("kernel", "channels", "outputs", "side"), [(3, 96, 128, 7), (1, 256, 384, 9), (3, 16, 24, 28)]
+)
+def test_layers_of_many_passes(
+    opened: Open, kernel: int, channels: int, outputs: int, side: int
+) -> None:
+    """What repeats itself in a tile is gone through once."""
+    sketch = Sketch("large", (side, side, channels))
+    sketch.conv("conv", INPUT, outputs, kernel)
+    (shape,) = sketch.finish().array_layers
     device = opened("8x8")
-    built = CONFIGS["8x8"]
-    machine = Machine.of_manifest(device.manifest)
-    layers = 0
-    for index, shape in enumerate(shapes(network)):
-        mode = built.array.modes[index % 2]
-        layer = random_layer(shape, mode, machine.hardware)
-        job = place(layer, machine.hardware, packed=index == 0)
-        base = device.allocate(job.image.size)
-        device.write(base, job.image)
-        device.write(base + job.list_address, device.descriptors(job.fields, base))
-        assert differences(device, job.fields, base, job.list_address) == {}, shape.name
-        layers += 1
-    vectors(f"cycles of layers of {network}", layers)
+    for mode in CONFIGS["8x8"].array.modes:
+        assert alone(device, shape, mode) == {}, mode
+
+
+def alone(
+    device: RtlDevice, shape: LayerShape, mode: PrecisionMode, packed: bool = False
+) -> dict[str, tuple[int, int]]:
+    """Run a layer with random operands; return what the model has otherwise."""
+    hardware = Machine.of_manifest(device.manifest).hardware
+    job = place(random_layer(shape, mode, hardware), hardware, packed=packed)
+    base = device.allocate(job.image.size)
+    device.write(base, job.image)
+    device.write(base + job.list_address, device.descriptors(job.fields, base))
+    return differences(device, job.fields, base, job.list_address)
 
 
 def shapes(network: str) -> tuple[LayerShape, ...]:
