@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from dybit.scripts.console import TYPER, ends_on_mistakes
+from dybit.scripts.estimate import estimate
 from dybit.scripts.interchange import export, import_
 from dybit.scripts.quantize import quantize
 from dybit.scripts.search import search
@@ -17,7 +18,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-for command in (quantize, search, train, verilog, simulate, export):
+for command in (quantize, search, estimate, train, verilog, simulate, export):
     app.command()(ends_on_mistakes(command))
 app.command("import")(ends_on_mistakes(import_))
 

@@ -10,6 +10,7 @@ from dybit.quant.accelerator_config import AcceleratorConfig
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config_errors import ConfigError
 from dybit.quant.search import CostModel
+from dybit.quant.search.problem import BASELINE
 from dybit.quant.workloads import Workload
 from dybit.sim.board_driver import PlanError
 from dybit.sim.cycles import AcceleratorCost, Machine, Memory
@@ -48,7 +49,7 @@ def search_cost(
     try:
         cost = AcceleratorCost(machine_of(array, accelerator))
         for layer in workload.array_layers:
-            for mode in array.modes:
+            for mode in {*array.modes, BASELINE}:
                 cost(layer, mode)
     except (ConfigError, PlanError) as error:
         reason = str(error).splitlines()[0]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dybit.quant.torch import PreparedModel
     from dybit.quant.torch.operands import Operands
 
-__all__ = ["Target", "measured", "shaped"]
+__all__ = ["Target", "find_workload", "measured", "shaped"]
 
 FISHER_IMAGES = 64
 """Most images that gradients are taken of, one at a time."""
@@ -66,7 +66,7 @@ def shaped(
             f"--sensitivity must be rmse or pooled-rmse for --workload, not {measure}; it has no "
             "weights and no data"
         )
-    workload = _workload(name)
+    workload = find_workload(name)
     check_workload(workload, base, array)
     with progress() as bar:
         task = bar.add_task("synthetic errors", total=len(workload.array_layers))
@@ -122,7 +122,8 @@ def measured(
     return Target(workload, sensitivity, f"on {_used(data, measure)} images")
 
 
-def _workload(name: str) -> Workload:
+def find_workload(name: str) -> Workload:
+    """Return the workload of a table, a file or a folder."""
     path = Path(name)
     if name in TABLES:
         return table(name)
@@ -131,7 +132,7 @@ def _workload(name: str) -> Workload:
     if (path / STRUCTURE).is_file():
         return network_workload(QuantNetwork.load(path))
     raise UserError(
-        f"--workload must be one of {', '.join(TABLES)}, an .onnx file, or the folder of a saved "
+        "workload must be one of {', '.join(TABLES)}, an .onnx file, or the folder of a saved "
         f"network, not {name!r}"
     )
 

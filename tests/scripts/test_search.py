@@ -232,7 +232,7 @@ def test_onnx_files_and_saved_networks() -> None:
         ),
         (
             "search --workload vgg16 --config config.toml --speedup 2 -o c.toml",
-            "--workload must be one of resnet18, ",
+            "workload must be one of resnet18, ",
         ),
         (
             "search --workload alexnet --config config.toml --speedup 2 -o c.toml",
