@@ -8,6 +8,7 @@ from dybit.scripts.console import TYPER, ends_on_mistakes
 from dybit.scripts.estimate import estimate
 from dybit.scripts.interchange import export, import_
 from dybit.scripts.quantize import quantize
+from dybit.scripts.report import report
 from dybit.scripts.search import search
 from dybit.scripts.simulate import simulate
 from dybit.scripts.train import train
@@ -18,7 +19,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-for command in (quantize, search, estimate, train, verilog, simulate, export):
+for command in (quantize, search, report, estimate, train, verilog, simulate, export):
     app.command()(ends_on_mistakes(command))
 app.command("import")(ends_on_mistakes(import_))
 

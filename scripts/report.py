@@ -1,0 +1,179 @@
+"""``dybit report``: what the search finds for networks, as one HTML file."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dybit.hw.latencies import latencies
+from dybit.quant.cache import cache_directory
+from dybit.quant.config import QuantConfig
+from dybit.quant.search import Measure, Problem, Solution
+from dybit.quant.search.base_config import with_modes
+from dybit.quant.search.cache import Cache
+from dybit.scripts.console import UserError, console, progress, run, write
+from dybit.scripts.engine_cost import engine_cost
+from dybit.scripts.report_data import NetworkResults, network_results, steps
+from dybit.scripts.report_page import Setting, page
+from dybit.scripts.resources import NOMINAL_MHZ, resource_report
+from dybit.scripts.search_target import Target, shaped
+from dybit.sim.board_driver import PlanError
+from dybit.sim.cycles import LayerCycles, Machine, layer_cycles
+
+__all__ = ["report"]
+
+NETWORKS = ("resnet18", "resnet50", "mobilenet_v2")
+"""The paper's."""
+
+SUMMARY = ("fp32_accuracy", "accuracy", "speedup")
+RESOURCES = ("device", "blocks", "total")
+
+
+def report(
+    config: Annotated[Path, typer.Option(help="Quant config: its array is searched for.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path(
+        "build/report.html"
+    ),
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="resnet18, resnet50, mobilenet_v2, alexnet, an .onnx file or the folder of a "
+            "saved network; repeatable. Default: the first three."
+        ),
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option(help="Shown layer by layer; default: the middle of what can be had."),
+    ] = None,
+    rmse: Annotated[
+        float | None,
+        typer.Option(help="Shown layer by layer; default: the middle of what can be had."),
+    ] = None,
+    points: Annotated[
+        int, typer.Option(min=2, help="Constraints of each strategy, from end to end.")
+    ] = 12,
+    clock: Annotated[
+        float, typer.Option(min=1, help="Megahertz, for images a second.")
+    ] = NOMINAL_MHZ,
+    resources: Annotated[
+        Path | None, typer.Option(help="What `make resources` counted: a .json file.")
+    ] = None,
+    synthesise: Annotated[
+        bool, typer.Option("--synthesise", help="Count resources now; takes minutes.")
+    ] = False,
+    demo: Annotated[
+        Path | None, typer.Option(help="build/demo/summary.json of `make demo`, for accuracy.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of synthetic distributions.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of what was computed; default: build/cache/search.")
+    ] = None,
+) -> None:
+    """Write charts and tables of what the search finds: one HTML file that needs nothing else.
+
+    Speed-up against error for both strategies, the Pareto front, widths and cycles of each layer,
+    configs, and baselines. Equal inputs give equal bytes.
+
+    \b
+    dybit report --config configs/imagenet-w8a8.toml
+    dybit report --config configs/imagenet-w8a8.toml --workload resnet18 --speedup 3 -o r18.html
+    dybit report --config configs/digits-mixed.toml --workload build/example/network \\
+        --resources build/resources/digits-mixed.json --demo build/demo/summary.json
+    """
+    base = QuantConfig.load(config)
+    searched = with_modes(base)
+    if resources is not None and synthesise:
+        raise UserError("--resources and --synthesise must not both be given")
+    summary = None if demo is None else _json(demo, "--demo", SUMMARY)
+    counted = None if resources is None else _json(resources, "--resources", RESOURCES)
+    kept = Cache(cache or cache_directory("search"))
+    wide = base.model_copy(update={"array": searched.array})
+    targets = [
+        shaped(name, base, searched.array, Measure.RMSE, seed, kept)
+        for name in workload or NETWORKS
+    ]
+    networks = _search(targets, wide, points, (speedup, rmse), kept)
+    tools = ["dybit", "numpy", "scipy"]
+    if synthesise:
+        tools.append("pyosys")
+        with console.status("synthesising"):
+            counted = resource_report(wide.array, Path("build/verilog") / f"{base.name}-report")
+    setting = Setting(
+        config=wide.dumps(),
+        array=_words(wide),
+        clock=clock,
+        versions={"Python": platform.python_version()} | {name: version(name) for name in tools},
+        resources=counted,
+        summary=summary,
+    )
+    write(output, page(networks, setting))
+    console.print(f"{output}: a report", highlight=False, soft_wrap=True)
+
+
+def _search(
+    targets: Sequence[Target],
+    config: QuantConfig,
+    points: int,
+    shown: tuple[float | None, float | None],
+    cache: Cache,
+) -> list[NetworkResults]:
+    config.accelerator.check_array(config.array)
+    cost = engine_cost(config.array)
+    machine = Machine(config.array, config.accelerator, latencies(cost.latency))
+    found = []
+    with progress() as bar:
+        task = bar.add_task("searching", total=steps(points) * len(targets))
+        for target in targets:
+            bar.update(task, description=f"searching {target.workload.name}")
+            problem = Problem.build(target.workload, config.array.modes, cost, target.sensitivity)
+            found.append(
+                network_results(
+                    target,
+                    problem,
+                    config,
+                    partial(_split, machine),
+                    points,
+                    shown,
+                    cache,
+                    lambda: bar.advance(task),
+                )
+            )
+    return found
+
+
+def _split(machine: Machine, target: Target, found: Solution) -> list[LayerCycles]:
+    try:
+        return [
+            layer_cycles(layer, found.modes[layer.name], machine)
+            for layer in target.workload.array_layers
+        ]
+    except PlanError as error:
+        raise UserError(str(error)) from None
+
+
+def _words(config: QuantConfig) -> str:
+    array = config.array
+    modes = ", ".join(mode.name for mode in array.modes)
+    return f"An array of {array.rows} x {array.columns} elements with the modes {modes}."
+
+
+def _json(path: Path, option: str, keys: Sequence[str]) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        table = None
+    missing = [key for key in keys if not isinstance(table, dict) or key not in table]
+    if missing:
+        raise UserError(f"{option}: {path} must be JSON with {', '.join(keys)}")
+    return dict(table)
+
+
+if __name__ == "__main__":
+    run(report)
