@@ -5,27 +5,24 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dybit.hw.latencies import latencies
 from dybit.quant.cache import cache_directory
 from dybit.quant.config import QuantConfig
-from dybit.quant.search import Measure, Problem, Solution
+from dybit.quant.search import Measure, Problem
 from dybit.quant.search.base_config import with_modes
 from dybit.quant.search.cache import Cache
 from dybit.scripts.console import UserError, console, progress, run, write
-from dybit.scripts.engine_cost import engine_cost
+from dybit.scripts.engine_cost import search_cost
+from dybit.scripts.estimate import CLOCK
 from dybit.scripts.report_data import NetworkResults, network_results, steps
 from dybit.scripts.report_page import Setting, page
-from dybit.scripts.resources import NOMINAL_MHZ, resource_report
+from dybit.scripts.resources import resource_report
 from dybit.scripts.search_target import Target, shaped
-from dybit.sim.board_driver import PlanError
-from dybit.sim.cycles import LayerCycles, Machine, layer_cycles
 
 __all__ = ["report"]
 
@@ -59,9 +56,7 @@ def report(
     points: Annotated[
         int, typer.Option(min=2, help="Constraints of each strategy, from end to end.")
     ] = 12,
-    clock: Annotated[
-        float, typer.Option(min=1, help="Megahertz, for images a second.")
-    ] = NOMINAL_MHZ,
+    clock: Annotated[float, typer.Option(min=1, help="Megahertz, for images a second.")] = CLOCK,
     resources: Annotated[
         Path | None, typer.Option(help="What `make resources` counted: a .json file.")
     ] = None,
@@ -82,8 +77,8 @@ def report(
     configs, and baselines. Equal inputs give equal bytes.
 
     \b
-    dybit report --config configs/imagenet-w8a8.toml
-    dybit report --config configs/imagenet-w8a8.toml --workload resnet18 --speedup 3 -o r18.html
+    dybit report --config configs/imagenet-all-modes.toml
+    dybit report --config configs/imagenet-all-modes.toml --workload resnet18 --speedup 3 -o r18.html
     dybit report --config configs/digits-mixed.toml --workload build/example/network \\
         --resources build/resources/digits-mixed.json --demo build/demo/summary.json
     """
@@ -124,38 +119,21 @@ def _search(
     shown: tuple[float | None, float | None],
     cache: Cache,
 ) -> list[NetworkResults]:
-    config.accelerator.check_array(config.array)
-    cost = engine_cost(config.array)
-    machine = Machine(config.array, config.accelerator, latencies(cost.latency))
     found = []
     with progress() as bar:
         task = bar.add_task("searching", total=steps(points) * len(targets))
         for target in targets:
             bar.update(task, description=f"searching {target.workload.name}")
-            problem = Problem.build(target.workload, config.array.modes, cost, target.sensitivity)
+            cost = search_cost(target.workload, config.array, config.accelerator)
+            problem = Problem.build(
+                target.workload, config.array.modes, cost[0], target.sensitivity
+            )
             found.append(
                 network_results(
-                    target,
-                    problem,
-                    config,
-                    partial(_split, machine),
-                    points,
-                    shown,
-                    cache,
-                    lambda: bar.advance(task),
+                    target, problem, config, cost, points, shown, cache, lambda: bar.advance(task)
                 )
             )
     return found
-
-
-def _split(machine: Machine, target: Target, found: Solution) -> list[LayerCycles]:
-    try:
-        return [
-            layer_cycles(layer, found.modes[layer.name], machine)
-            for layer in target.workload.array_layers
-        ]
-    except PlanError as error:
-        raise UserError(str(error)) from None
 
 
 def _words(config: QuantConfig) -> str:

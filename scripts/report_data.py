@@ -12,6 +12,7 @@ import numpy as np
 from dybit.quant.config import QuantConfig
 from dybit.quant.search import (
     Constraint,
+    CostModel,
     MaxError,
     MinSpeedUp,
     Problem,
@@ -24,12 +25,9 @@ from dybit.quant.search.cache import Cache
 from dybit.quant.search.found_config import found_config
 from dybit.quant.search.solver import Method, solve
 from dybit.scripts.search_target import Target
-from dybit.sim.cycles import LayerCycles
+from dybit.sim.cycles import AcceleratorCost, LayerCycles, network_cycles
 
 __all__ = ["NetworkResults", "StrategyResults", "network_results", "steps"]
-
-Split = Callable[[Target, Solution], list[LayerCycles]]
-"""Gives the cycles of each layer of a choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +43,9 @@ class StrategyResults:
     shown, shown_greedy : Solution
         For the one constraint that is looked at layer by layer.
     layers : list of LayerCycles
-        Of `shown`.
+        Of `shown`, as the search counts them; none where it counts the matrix engine's cycles.
+    cycles : int
+        Of `shown`, outputs as wide as they are read; 0 where there are no `layers`.
     config : str
         Of `shown`, as TOML.
     """
@@ -56,6 +56,7 @@ class StrategyResults:
     shown: Solution
     shown_greedy: Solution
     layers: list[LayerCycles]
+    cycles: int
     config: str
 
 
@@ -67,6 +68,8 @@ class NetworkResults:
     ----------
     target : Target
     problem : Problem
+    note : str
+        Of what the cycles are.
     uniform : list of Solution
         Every layer in one mode, for each mode; the mode is the method's name.
     front : list of Solution
@@ -78,6 +81,7 @@ class NetworkResults:
 
     target: Target
     problem: Problem
+    note: str
     uniform: list[Solution]
     front: list[Solution]
     descents: list[list[Solution]]
@@ -93,7 +97,7 @@ def network_results(
     target: Target,
     problem: Problem,
     base: QuantConfig,
-    split: Split,
+    cost: tuple[CostModel, str],
     points: int,
     shown: tuple[float | None, float | None],
     cache: Cache,
@@ -107,7 +111,8 @@ def network_results(
     problem : Problem
     base : QuantConfig
         Its array has all modes of the problem.
-    split : callable
+    cost : tuple of CostModel and str
+        As the problem has it, and of what its cycles are.
     points : int
         Constraints of each strategy, in equal ratios.
     shown : pair of float or None
@@ -135,13 +140,14 @@ def network_results(
                 target,
                 problem,
                 base,
-                split,
+                cost[0],
                 partial(_solved, problem, cache, progress),
             )
         )
     return NetworkResults(
         target,
         problem,
+        cost[1],
         _uniform(problem),
         undominated([*found[0].exact, *found[1].exact]),
         [greedy_front(problem, ranking) for ranking in Ranking],
@@ -173,20 +179,26 @@ def _strategy(
     target: Target,
     problem: Problem,
     base: QuantConfig,
-    split: Split,
+    cost: CostModel,
     solved: Callable[[Constraint, Method], Solution],
 ) -> StrategyResults:
     best = solved(shown, Method.EXACT)
     kind = name.partition(" ")[0].lower()
     title = re.sub(r"[^A-Za-z0-9]+", "-", f"{problem.name}-{kind}").strip("-")
     config = found_config(base, target.workload, best.modes, name=title)
+    layers, cycles = [], 0
+    if isinstance(cost, AcceleratorCost):
+        on_array = target.workload.array_layers
+        layers = [cost.layer(layer, best.modes[layer.name]) for layer in on_array]
+        cycles = sum(each.cycles for each in network_cycles(target.workload, best.modes, cost))
     return StrategyResults(
         name,
         [solved(each, Method.GREEDY) for each in constraints],
         [solved(each, Method.EXACT) for each in constraints],
         best,
         solved(shown, Method.GREEDY),
-        split(target, best),
+        layers,
+        cycles,
         config.dumps(),
     )
 

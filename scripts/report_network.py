@@ -22,6 +22,7 @@ def network_section(place: str, results: NetworkResults, clock: float) -> list[s
         f"<h2>{escape(name)}</h2>",
         f"<p>{len(problem.layers)} layers on the array, {results.target.workload.macs / 1e9:.3f} "
         f"billion multiply-accumulates; {escape(measure)} {escape(results.target.note)}. "
+        f"Cycles are {escape(results.note)}. "
         f"{_proof(results)}</p>",
         '<div class="figures">',
     ]
@@ -36,7 +37,7 @@ def network_section(place: str, results: NetworkResults, clock: float) -> list[s
     )
     lines += ["</div>", *_totals(results, clock)]
     for strategy in results.strategies:
-        lines += _strategy(name, strategy)
+        lines += _strategy(results, strategy)
     return [*lines, "</section>"]
 
 
@@ -48,27 +49,42 @@ def _proof(results: NetworkResults) -> str:
     return f"Of {len(optima)} optima, none is further than {gap:.2g} from the best."
 
 
-def _strategy(network: str, strategy: StrategyResults) -> list[str]:
-    best = strategy.shown
-    total = sum(layer.cycles for layer in strategy.layers)
-    computing = sum(layer.counts.compute for layer in strategy.layers)
-    return [
+def _strategy(results: NetworkResults, strategy: StrategyResults) -> list[str]:
+    network, best = results.problem.name, strategy.shown
+    lines = [
         f"<h3>{escape(_title(strategy))}: {escape(str(best.constraint))}</h3>",
+        *_whole(results, strategy),
         '<div class="figures">',
         *figure(
             width_chart(network, strategy.name, best.modes),
             f"Widths, optimal: {best.speed_up:.3f}x, error {best.error:.4g}",
             ("weights", "activations"),
         ),
-        *figure(
+    ]
+    if strategy.layers:
+        computing = sum(layer.counts.compute for layer in strategy.layers)
+        lines += figure(
             latency_chart(network, strategy.name, strategy.layers),
-            f"{total:,} cycles of the accelerator, {computing / total:.1%} of them computing",
+            f"{best.cycles:,} cycles, {computing / best.cycles:.1%} of them computing",
             ("compute", "memory", "traffic"),
-        ),
+        )
+    return [
+        *lines,
         "</div>",
         f"<details><summary>The config, {escape(network)}, {escape(strategy.name)}</summary>",
         f"<pre>{escape(strategy.config)}</pre>",
         "</details>",
+    ]
+
+
+def _whole(results: NetworkResults, strategy: StrategyResults) -> list[str]:
+    """Return what the choice takes when outputs are as wide as the layers after them read."""
+    if not strategy.layers:
+        return [f"<p>Cycles are {escape(results.note)}: there is nothing to split.</p>"]
+    speed_up = results.problem.baseline / strategy.cycles
+    return [
+        "<p>The search counts each layer with an output as wide as its input. With outputs as "
+        f"wide as they are read: {strategy.cycles:,} cycles, {speed_up:.3f}x.</p>"
     ]
 
 

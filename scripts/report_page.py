@@ -186,9 +186,9 @@ def _how(networks: Sequence[NetworkResults], setting: Setting) -> list[str]:
         f"<dt>{escape(networks[0].problem.measure)}</dt><dd>The mean over layers, weighted by "
         "multiply-accumulates, of the root of the mean relative squared error of weights and "
         "activations. docs/search.md has the definition.</dd>",
-        "<dt>Cycles of a layer</dt><dd>Of the accelerator, the layer alone: its input in memory "
-        "before, its output there after. Computing is a vector issued each cycle; the rest waits "
-        "for input, weights or results, or is fill and drain.</dd>",
+        "<dt>Cycles of a layer</dt><dd>Of the layer alone: its input in memory before, its output "
+        "there after. Computing is a vector issued each cycle; the rest waits for input, weights "
+        "or results, or is fill and drain.</dd>",
         f"<dt>FP16, FP32</dt><dd>An assumption, no build: all {BLOCKS_OF_ZCU102:,} DSP48E2 of a "
         "ZCU102 busy in every cycle with multiply-accumulates at the clock of the array, no "
         f"waiting, no other limit. {escape(floats)}: those of Vitis HLS's multiplier and adder. "
