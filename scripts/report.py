@@ -78,7 +78,7 @@ def report(
 
     \b
     dybit report --config configs/imagenet-all-modes.toml
-    dybit report --config configs/imagenet-all-modes.toml --workload resnet18 --speedup 3 -o r18.html
+    dybit report --config configs/imagenet-w8a8.toml --workload resnet18 --speedup 3 -o r18.html
     dybit report --config configs/digits-mixed.toml --workload build/example/network \\
         --resources build/resources/digits-mixed.json --demo build/demo/summary.json
     """
