@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dybit.quant.array_config import ArrayConfig
 from dybit.quant.cache import cache_directory
 from dybit.quant.config import QuantConfig
 from dybit.quant.search import Measure, Problem
@@ -30,7 +31,7 @@ NETWORKS = ("resnet18", "resnet50", "mobilenet_v2")
 """The paper's."""
 
 SUMMARY = ("fp32_accuracy", "accuracy", "speedup")
-RESOURCES = ("device", "blocks", "total")
+RESOURCES = ("device", "blocks", "total", "modes")
 
 
 def report(
@@ -88,6 +89,8 @@ def report(
         raise UserError("--resources and --synthesise must not both be given")
     summary = None if demo is None else _json(demo, "--demo", SUMMARY)
     counted = None if resources is None else _json(resources, "--resources", RESOURCES)
+    if counted is not None:
+        _check_array(counted, searched.array, resources)
     kept = Cache(cache or cache_directory("search"))
     wide = base.model_copy(update={"array": searched.array})
     targets = [
@@ -134,6 +137,17 @@ def _search(
                 )
             )
     return found
+
+
+def _check_array(counted: dict[str, Any], array: ArrayConfig, path: Path | None) -> None:
+    """Refuse what was counted for an array of other size, or in modes that this one lacks."""
+    own = {mode.name: array.rows * array.columns * mode.macs for mode in array.modes}
+    for name, mode in counted["modes"].items():
+        if mode["macs_per_cycle"] != own.get(name):
+            raise UserError(
+                f"--resources: {path} counts an array that does {mode['macs_per_cycle']:,} "
+                f"multiply-accumulates a cycle in {name}; must be {own.get(name, 0):,}"
+            )
 
 
 def _words(config: QuantConfig) -> str:

@@ -1,9 +1,10 @@
 """What reports compare with besides W8A8: floating point on a ZCU102, by its DSP blocks.
 
-Nothing is built for it. Vitis HLS builds an FP32 multiplier of three DSP48E2 and an adder of two,
-and in FP16 both of two (its operators fmul maxdsp, fadd fulldsp, hmul maxdsp and hadd fulldsp).
-All blocks of the part are taken to multiply and accumulate in every cycle, at the clock of the
-array: more than any design reaches, so speed-ups over it are understated.
+Nothing is built for it. An FP32 multiplier is taken to have three DSP48E2 and an adder two, an FP16
+multiplier and adder two each: what synthesis reports of Vitis HLS commonly show for its operators
+(fmul and hmul maxdsp, fadd and hadd fulldsp), unchecked here. All blocks of the part multiply and
+accumulate in every cycle, at the clock of the array and without waiting for memory: more than any
+design reaches, so speed-ups over it are understated.
 """
 
 from __future__ import annotations

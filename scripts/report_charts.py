@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dybit.quant.precision import PrecisionMode
 from dybit.quant.search import Ranking, Solution
 from dybit.scripts.report_data import NetworkResults, StrategyResults
-from dybit.scripts.svg import WIDTH, Axis, Chart
+from dybit.scripts.svg import WIDTH, Anchor, Axis, Chart
 from dybit.sim.cycles import LayerCycles
 
 __all__ = [
@@ -52,13 +52,10 @@ def front_chart(results: NetworkResults) -> Chart:
     for ranking, points in zip(Ranking, results.descents, strict=True):
         _curve(chart, x, y, points, f"greedy {ranking}")
     _curve(chart, x, y, results.front, "exact")
+    taken: list[tuple[float, float]] = []
     for point in results.uniform:
         _point(chart, x, y, point, "uniform")
-        place, height = x.place(point.speed_up), y.place(point.error) + 4
-        if place > RIGHT - 46:
-            chart.text(place - 8, height, point.method, "label", "end")
-        else:
-            chart.text(place + 8, height, point.method, "label")
+        _label(chart, x.place(point.speed_up), y.place(point.error), point.method, taken)
     return chart
 
 
@@ -132,7 +129,8 @@ def accuracy_chart(
         place = x.place(speed_up[name]), y.place(100 * share)
         title = f"{name}: {speed_up[name]:.3f}x, {share:.2%}"
         chart.mark(*place, "exact", title)
-        chart.text(place[0], place[1] + 18, name, "label", "middle")
+        anchor: Anchor = "end" if place[0] > (LEFT + RIGHT) / 2 else "start"
+        chart.text(place[0], place[1] + 18, name, "label", anchor)
     return chart
 
 
@@ -148,6 +146,21 @@ def _plane(label: str, points: Sequence[Solution], measure: str) -> tuple[Chart,
 
 def _places(x: Axis, y: Axis, points: Sequence[Solution]) -> list[tuple[float, float]]:
     return [(x.place(point.speed_up), y.place(point.error)) for point in points]
+
+
+def _label(chart: Chart, x: float, y: float, text: str, taken: list[tuple[float, float]]) -> None:
+    """Write beside a point, on a side where no other label is."""
+    sides: tuple[tuple[float, float, Anchor], ...] = (
+        *((8, 4, "start"), (-8, 4, "end"), (0, 17, "middle"), (0, -8, "middle")),
+    )
+    middles = {"start": 17, "end": -17, "middle": 0}
+    for right, down, anchor in sides:
+        place = x + right + middles[anchor], y + down
+        clear = all(abs(place[0] - a) > 36 or abs(place[1] - b) > 12 for a, b in taken)
+        if clear and place[0] < RIGHT - 6:
+            break
+    taken.append(place)
+    chart.text(x + right, y + down, text, "label", anchor)
 
 
 def _curve(chart: Chart, x: Axis, y: Axis, points: Sequence[Solution], kind: str) -> None:

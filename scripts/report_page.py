@@ -139,7 +139,7 @@ def _resources(setting: Setting) -> list[str]:
     return [
         *lines,
         f"<p>The matrix engine, {escape(report['device'])}: array, accumulators and "
-        "re-quantisers.</p>",
+        f"re-quantisers, built for {escape(', '.join(report['modes']))}.</p>",
         '<div class="figures">',
         *figure(resource_chart(shares, "ZCU102"), "Shares of a ZCU102"),
         "</div>",
@@ -191,8 +191,8 @@ def _how(networks: Sequence[NetworkResults], setting: Setting) -> list[str]:
         "or results, or is fill and drain.</dd>",
         f"<dt>FP16, FP32</dt><dd>An assumption, no build: all {BLOCKS_OF_ZCU102:,} DSP48E2 of a "
         "ZCU102 busy in every cycle with multiply-accumulates at the clock of the array, no "
-        f"waiting, no other limit. {escape(floats)}: those of Vitis HLS's multiplier and adder. "
-        "Fewer blocks make it faster in proportion.</dd>",
+        f"waiting, no other limit. {escape(floats)}: what Vitis HLS commonly takes for a "
+        "multiplier and an adder, unchecked here. Fewer blocks make it faster in proportion.</dd>",
         f"<dt>Images a second</dt><dd>One after the other at {setting.clock:g} MHz, an "
         "assumption: no tool at hand times UltraScale+.</dd>",
         "</dl>",

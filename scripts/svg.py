@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-__all__ = ["WIDTH", "Axis", "Chart"]
+__all__ = ["WIDTH", "Anchor", "Axis", "Chart"]
 
 WIDTH = 400
 """Units; text of 12 units is then 11 pixels high on a phone."""
@@ -117,6 +117,8 @@ class Chart:
         """
         first, *others = kind.split()
         size = 6.5 if "chosen" in others else 2.5 if others else 4.0
+        # A diamond of a circle's size would hide below it.
+        size *= 1.4 if first == "greedy" else 1
         if first == "greedy":
             corners = ((x, y - size), (x + size, y), (x, y + size), (x - size, y))
             path = " ".join(f"{_number(a)},{_number(b)}" for a, b in corners)
@@ -138,7 +140,7 @@ class Chart:
         for value in y.ticks():
             place = y.place(value)
             self.line([(x.start, place), (x.end, place)], "grid")
-            self.text(x.start - 6, place + 4, f"{value:.3g}", "tick", "end")
+            self.text(x.start - 6, place + 4, f"{value:.4g}", "tick", "end")
         self.line([(x.start, y.end), (x.start, y.start), (x.end, y.start)], "axis")
         self.text((x.start + x.end) / 2, y.start + 34, names[0], "name", "middle")
         self.text(2, y.end - 8, names[1], "name")

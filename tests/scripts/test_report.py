@@ -231,9 +231,10 @@ def test_resources_and_accuracy_where_they_are_given() -> None:
     assert "Left out" in without
     counts = {"lut": 137_040, "ff": 10, "dsp": 252, "bram": 1.5}
     block = {"block": "Encoder", "instances": 3, "own": counts}
-    Path("counted.json").write_text(
-        json.dumps({"device": "part", "blocks": [block], "total": counts})
-    )
+    # 64 elements, four multiply-accumulates each.
+    modes = {"W4A4": {"macs_per_cycle": 256}}
+    counted = {"device": "part", "blocks": [block], "total": counts, "modes": modes}
+    Path("counted.json").write_text(json.dumps(counted))
     results = {"one": 0.9, "two": 0.8}
     summary = {"fp32_accuracy": 0.95, "accuracy": results, "speedup": {"one": 1.0, "two": 2.5}}
     Path("summary.json").write_text(json.dumps(summary))
@@ -248,6 +249,11 @@ def test_resources_and_accuracy_where_they_are_given() -> None:
         *("one: 1.000x, 90.00%", "two: 2.500x, 80.00%")
     ]
     assert "<td>Encoder</td>" in text
+    modes["W4A4"]["macs_per_cycle"] = 64
+    Path("counted.json").write_text(json.dumps(counted))
+    result = report("--workload", "resnet18", "--resources", "counted.json")
+    assert result.exit_code == 2
+    assert "does 64 multiply-accumulates a cycle in W4A4; must be 256" in result.stderr
 
 
 @pytest.mark.parametrize(
