@@ -11,6 +11,7 @@ from dybit.scripts.quantize import quantize
 from dybit.scripts.report import report
 from dybit.scripts.search import search
 from dybit.scripts.simulate import simulate
+from dybit.scripts.sweep import sweep
 from dybit.scripts.train import train
 from dybit.scripts.verilog import verilog
 
@@ -19,7 +20,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-for command in (quantize, search, report, estimate, train, verilog, simulate, export):
+for command in (quantize, search, report, estimate, sweep, train, verilog, simulate, export):
     app.command()(ends_on_mistakes(command))
 app.command("import")(ends_on_mistakes(import_))
 

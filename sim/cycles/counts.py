@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dybit.sim.board_driver import Fields
-from dybit.sim.cycles.kernel import TILE, TIMES, replay, tile_table
+from dybit.sim.cycles.kernel import TILE, TIMES, constants, replay, tile_table
 from dybit.sim.cycles.machine import Machine
 
 __all__ = ["Counts", "count"]
@@ -85,7 +85,7 @@ def count(
         Of the list.
     """
     table = tile_table(fields, machine, base, list_address)
-    cycles, times = replay(table, machine)
+    cycles, times = replay(table, constants(machine))
     depthwise = table[:, _ROW["depthwise"]] == 1
     passes = table[:, _ROW["passes"]]
     vectors = table[:, _ROW["vectors"]] * passes

@@ -16,7 +16,7 @@ from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields
 from dybit.sim.cycles.machine import Machine
 from dybit.sim.library import build_kernel
 
-__all__ = ["TIMES", "replay", "tile_table"]
+__all__ = ["MACHINE", "TILE", "TIMES", "constants", "replay", "tile_table"]
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 
@@ -118,15 +118,8 @@ def tile_table(
     return table
 
 
-def replay(table: Table, machine: Machine) -> tuple[int, Table]:
-    """Return the cycles of a run, and of each tile the `TIMES`.
-
-    Parameters
-    ----------
-    table : ndarray of int64, shape (tiles, members)
-        As `tile_table` makes it.
-    machine : Machine
-    """
+def constants(machine: Machine) -> Table:
+    """Return what the kernel is told of an accelerator and its memory."""
     memory = machine.memory
     known = {
         **machine.latency,
@@ -136,9 +129,21 @@ def replay(table: Table, machine: Machine) -> tuple[int, Table]:
         "latency": memory.latency,
         "interval": round(memory.beat_cycles * INTERVAL_ONE),
     }
-    constants = np.array([known[name] for name in MACHINE], np.int64)
+    return np.array([known[name] for name in MACHINE], np.int64)
+
+
+def replay(table: Table, machine: Table) -> tuple[int, Table]:
+    """Return the cycles of a run, and of each tile the `TIMES`.
+
+    Parameters
+    ----------
+    table : ndarray of int64, shape (tiles, members)
+        As `tile_table` makes it.
+    machine : ndarray of int64
+        As `constants` makes it.
+    """
     times = np.empty((len(table), len(TIMES)), np.int64)
-    cycles = _run()(constants, np.ascontiguousarray(table), times, len(table))
+    cycles = _run()(machine, np.ascontiguousarray(table), times, len(table))
     if cycles < 0:
         raise RuntimeError("the run of these tiles does not end: descriptors must be legal")
     return int(cycles), times

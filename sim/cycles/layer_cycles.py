@@ -10,6 +10,7 @@ from dybit.quant.precision import PrecisionMode
 from dybit.quant.workloads import LayerKind, LayerShape
 from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields, PlanError
 from dybit.sim.cycles.counts import Counts, count
+from dybit.sim.cycles.kernel import constants
 from dybit.sim.cycles.machine import BUS_BYTES, Machine
 from dybit.sim.runtime.engine_layer import EngineLayer, Hardware, in_a_row
 from dybit.sim.runtime.inputs import packings
@@ -22,6 +23,10 @@ __all__ = ["LayerCycles", "engine_layer", "layer_cycles"]
 
 SIDE_LIMIT = 255
 """Kernel and stride that a descriptor holds, at most."""
+
+KNOWN_LIMIT = 1 << 16
+_KNOWN: dict[tuple[object, ...], Counts] = {}
+"""What has been counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,19 @@ def layer_cycles(
     hardware = machine.hardware
     layer = engine_layer(shape, mode, hardware, output_bits, batch)
     layer, tiling, blocks = _chosen(layer, hardware, packed)
-    counts = count(_fields(layer, tiling, blocks, hardware), machine)
+    # Designs that differ in what the tiles do not show take the same.
+    key = (
+        *(shape.kind, shape.input_shape, shape.output_shape, shape.kernel, shape.stride),
+        *(shape.padding, shape.groups, mode, output_bits, batch, layer.depthwise, layer.kernel),
+        *(tiling.height, tiling.width, output_layout(layer, hardware)),
+        constants(machine).tobytes(),
+    )
+    counts = _KNOWN.get(key)
+    if counts is None:
+        counts = count(_fields(layer, tiling, blocks, hardware), machine)
+        if len(_KNOWN) >= KNOWN_LIMIT:
+            _KNOWN.clear()
+        _KNOWN[key] = counts
     memory_cycles = max(counts.read_beats, counts.write_beats) * machine.memory.beat_cycles
     return LayerCycles(
         name=shape.name,

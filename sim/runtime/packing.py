@@ -7,6 +7,7 @@ Output channels are lane-major: a column tile t is C columns of L lanes each, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,8 +65,13 @@ def block_walk(
     channels, outputs, groups : int
         Of the convolution, all groups together.
     """
-    word = array.rows * mode.channels
-    tile = array.columns * mode.lanes
+    word, tile = array.rows * mode.channels, array.columns * mode.lanes
+    return _block_walk(word, tile, channels, outputs, groups)
+
+
+@lru_cache(maxsize=1024)
+def _block_walk(word: int, tile: int, channels: int, outputs: int, groups: int) -> Blocks:
+    """Do so for `word` channels in a word and `tile` outputs in a column tile."""
     blocks, tiles = -(-channels // word), -(-outputs // tile)
     inputs_each, outputs_each = channels // groups, outputs // groups
     firsts, ends = [], []

@@ -1,0 +1,126 @@
+"""Works through design points, on processes here or on a Dask cluster, each of them once.
+
+What a point comes to is kept in a file by its content, written whole by whoever computed it. A
+sweep that was stopped goes on with the points that have none.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from dybit.quant.search.cache import Cache
+from dybit.scripts.console import UserError
+from dybit.scripts.sweep_points import Point, evaluate
+
+__all__ = ["sweep_points"]
+
+CHUNK = 32
+"""Points that go to a worker together: those of one hardware share what they compute."""
+
+PATIENCE = 5
+"""Times in a row that all processes may die without a result."""
+
+CONNECT_SECONDS = 10.0
+"""How long a scheduler may take to answer."""
+
+Results = list[tuple[int, dict[str, Any]]]
+
+
+def sweep_points(
+    points: Sequence[Point],
+    cache: Path,
+    jobs: int,
+    scheduler: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the figures of points, in their order.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    cache : Path
+        Folder of what was computed.
+    jobs : int
+        Processes.
+    scheduler : str, optional
+        Address of a Dask scheduler, which takes their place.
+    progress : callable, optional
+        Called with the number of points done since it was last called.
+    """
+    chunks = [
+        list(enumerate(points))[first : first + CHUNK] for first in range(0, len(points), CHUNK)
+    ]
+    run = (
+        _on_processes(chunks, cache, jobs)
+        if scheduler is None
+        else _on_dask(chunks, cache, scheduler)
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for results in run:
+        found.update(results)
+        if progress is not None:
+            progress(len(results))
+    return [found[index] for index in range(len(points))]
+
+
+def work(chunk: list[tuple[int, Point]], cache: Path) -> Results:
+    """Return the figures of a chunk's points, from the cache or computed now."""
+    kept = Cache(cache)
+    return [(index, kept.get(point.key, lambda p=point: evaluate(p))) for index, point in chunk]
+
+
+def _on_processes(
+    chunks: list[list[tuple[int, Point]]], cache: Path, jobs: int
+) -> Iterator[Results]:
+    if jobs == 1:
+        yield from (work(chunk, cache) for chunk in chunks)
+        return
+    left = dict(enumerate(chunks))
+    failures = 0
+    while left:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(left)), context) as pool:
+            futures = {pool.submit(work, chunk, cache): number for number, chunk in left.items()}
+            try:
+                for future in as_completed(futures):
+                    results = future.result()
+                    failures = 0
+                    del left[futures[future]]
+                    yield results
+            except BrokenProcessPool:
+                # A process was killed, and the pool with it. What was computed is kept.
+                failures += 1
+                if failures == PATIENCE:
+                    raise UserError(
+                        f"processes ended {PATIENCE} times in a row without a result; "
+                        "try fewer --jobs; what was computed is kept"
+                    ) from None
+
+
+def _on_dask(
+    chunks: list[list[tuple[int, Point]]], cache: Path, scheduler: str
+) -> Iterator[Results]:
+    try:
+        import distributed
+    except ImportError:
+        raise UserError("--scheduler needs Dask: pip install 'dybit[cluster]'") from None
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--scheduler {scheduler}: no scheduler answers: {error}") from None
+    kept = Cache(cache)
+    with client:
+        futures = [client.submit(work, chunk, cache, pure=False) for chunk in chunks]
+        points = {index: point for chunk in chunks for index, point in chunk}
+        for future in distributed.as_completed(futures):
+            results = future.result()
+            for index, figures in results:
+                # Workers elsewhere have folders of their own.
+                kept.get(points[index].key, lambda known=figures: known)
+            future.release()
+            yield results
