@@ -17,6 +17,7 @@ from dybit.quant.formats import DyBit, NumberFormat, SignMagnitude
 from dybit.quant.precision import PrecisionMode
 from dybit.sim.engine import MatrixEngine as EngineDriver
 from dybit.sim.engine import Requantization
+from dybit.sim.library import Effort
 from dybit.sim.player import player_ports
 from dybit.sim.verilated import CompiledModel, Stimulus
 from tests.hw.players import play
@@ -166,5 +167,5 @@ def driver(array: ArrayConfig, player: str, directory: Path) -> EngineDriver:
     parameters: dict[str, Any] = array.model_dump()
     emit(engine, "engine", directory / "design", parameters=parameters, latency=engine.latency)
     if player == "compiled":
-        return EngineDriver(CompiledModel(directory / "design"))
+        return EngineDriver(CompiledModel(directory / "design", effort=Effort.LOW))
     return EngineDriver(Elsewhere(array, player, directory), instances=1)

@@ -19,6 +19,7 @@ from amaranth.sim import Simulator
 
 from dybit.hw.units import component_ports
 from dybit.hw.verilog import emit
+from dybit.sim.library import Effort
 from dybit.sim.verilated import CompiledModel
 from tests.hw.cocotb_runner import run_bench
 
@@ -112,7 +113,7 @@ def _unsigned(outputs: Cycles, widths: Mapping[str, int]) -> Cycles:
 def _play_compiled(component: Any, name: str, inputs: Cycles, directory: Path) -> Cycles:
     manifest = emit(component, name, directory / "verilog")
     cycles = len(next(iter(inputs.values())))
-    with CompiledModel(directory / "verilog") as model:
+    with CompiledModel(directory / "verilog", effort=Effort.LOW) as model:
         model.reset()
         stimulus = model.stimulus(cycles)
         for port, values in inputs.items():
