@@ -109,7 +109,8 @@ def resource_chart(shares: Mapping[str, float], part: str) -> Chart:
         y = 26 + 26 * row
         chart.text(52, y + 4, kind, "name", "end")
         chart.box(60, y - 8, room / most, 16, "whole")
-        chart.box(60, y - 8, room * share / most, 16, "compute", f"{kind}: {share:.1%}")
+        kind_of_bar = "compute" if share <= 1 else "excess"
+        chart.box(60, y - 8, room * share / most, 16, kind_of_bar, f"{kind}: {share:.1%}")
         chart.text(60 + room * max(1.0, share) / most + 6, y + 4, f"{share:.1%}", "tick")
     return chart
 
@@ -122,7 +123,7 @@ def accuracy_chart(
     shares = [100 * value for value in (*accuracy.values(), fp32)]
     x = Axis.around([0.9, *speed_up.values()], LEFT, RIGHT)
     # A point more and less: otherwise one image would look like a cliff.
-    y = Axis(min(shares) - 1, min(max(shares) + 1, 100.5), BOTTOM, TOP)
+    y = Axis(min(shares) - 1, min(max(shares) + 1, 100.1), BOTTOM, TOP)
     chart.axes(x, y, ("speed-up over W8A8, RTL cycles", "accuracy, %"))
     chart.line([(LEFT, y.place(100 * fp32)), (RIGHT, y.place(100 * fp32))], "float")
     for name, share in accuracy.items():
