@@ -132,7 +132,7 @@ def find_workload(name: str) -> Workload:
     if (path / STRUCTURE).is_file():
         return network_workload(QuantNetwork.load(path))
     raise UserError(
-        "workload must be one of {', '.join(TABLES)}, an .onnx file, or the folder of a saved "
+        f"workload must be one of {', '.join(TABLES)}, an .onnx file, or the folder of a saved "
         f"network, not {name!r}"
     )
 

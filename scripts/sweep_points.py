@@ -141,8 +141,8 @@ class Space:
         for values in product(*lists.values()):
             given = dict(zip(lists, values, strict=True))
             rows, columns = given.pop("array")
-            common = {"clock": self.clock, "latency": self.latency}
-            points.append(Point(rows=rows, columns=columns, **common, **given))
+            given |= {"clock": self.clock, "latency": self.latency}
+            points.append(Point(rows=rows, columns=columns, **given))
         return points
 
 
@@ -207,9 +207,11 @@ def _chosen(point: Point, workload: Workload, cost: AcceleratorCost) -> dict[str
 
 def _constraint(text: str) -> Constraint:
     kind, _, value = text.partition("=")
+    if kind not in ("speedup", "rmse"):
+        value = ""
     try:
-        return {"speedup": MinSpeedUp, "rmse": MaxError}[kind](float(value))
-    except (KeyError, ValueError):
+        return MinSpeedUp(float(value)) if kind == "speedup" else MaxError(float(value))
+    except ValueError:
         raise UserError(
             f"--widths must be a mode, speedup=F, rmse=F or a .toml file, not {text!r}"
         ) from None

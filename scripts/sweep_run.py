@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def sweep_points(
 def work(chunk: list[tuple[int, Point]], cache: Path) -> Results:
     """Return the figures of a chunk's points, from the cache or computed now."""
     kept = Cache(cache)
-    return [(index, kept.get(point.key, lambda p=point: evaluate(p))) for index, point in chunk]
+    return [(index, kept.get(point.key, partial(evaluate, point))) for index, point in chunk]
 
 
 def _on_processes(
@@ -121,6 +122,6 @@ def _on_dask(
             results = future.result()
             for index, figures in results:
                 # Workers elsewhere have folders of their own.
-                kept.get(points[index].key, lambda known=figures: known)
+                kept.get(points[index].key, partial(dict, figures))
             future.release()
             yield results

@@ -16,6 +16,7 @@ BUS_BYTES = 16
 """Bytes of a beat."""
 
 MOST_BEAT_CYCLES = 1 << 12
+MOST_LATENCY = (1 << 20) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,10 @@ class Memory:
     beat_cycles: float = 1.0
 
     def __post_init__(self) -> None:
-        if type(self.latency) is not int or not 0 <= self.latency < 1 << 20:
-            raise ValueError(f"latency must be an integer from 0 to {1 << 20}, not {self.latency}")
+        if type(self.latency) is not int or not 0 <= self.latency <= MOST_LATENCY:
+            raise ValueError(
+                f"latency must be an integer from 0 to {MOST_LATENCY}, not {self.latency!r}"
+            )
         if not 1 <= self.beat_cycles <= MOST_BEAT_CYCLES:
             raise ValueError(
                 f"beat_cycles must be 1 to {MOST_BEAT_CYCLES}, not {self.beat_cycles!r}"
