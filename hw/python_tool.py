@@ -4,8 +4,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["run_python_tool"]
+
+_LAST_LINES = 12
 
 
 def run_python_tool(
@@ -14,6 +17,7 @@ def run_python_tool(
     arguments: Sequence[str],
     directory: str | Path | None,
     error: type[Exception],
+    log: Path | None = None,
 ) -> str:
     """Run Python code in a new process and return what it printed, errors included.
 
@@ -28,9 +32,22 @@ def run_python_tool(
     error
         Raised when the process fails, with the last line that the tool marks as an error, or
         the last of all.
+    log
+        Takes what is printed, as it comes; then `error` has its last lines, and where it lies.
     """
+    command = [sys.executable, "-c", code, *arguments]
+    if log is not None:
+        with log.open("w+") as output:
+            streams: dict[str, Any] = {"stdout": output, "stderr": subprocess.STDOUT}
+            failed = subprocess.run(command, cwd=directory, **streams).returncode != 0
+            output.seek(0)
+            text = output.read()
+        if failed:
+            last = "\n".join(f"  {line}" for line in text.splitlines()[-_LAST_LINES:])
+            raise error(f"{name} failed, log {log}:\n{last}")
+        return text
     result = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        command,
         cwd=directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

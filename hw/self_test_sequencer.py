@@ -19,9 +19,11 @@ class SelfTestSequencer(wiring.Component):
     """Feeds random words to the engine's ports as `SelfTestPlan` says.
 
     The phases of a job follow each other; only a tile's load overlaps the vectors before it that
-    are still in the array. After the last request of a job it waits until everything is out.
+    are still in the array: the array is ready for one whenever that begins. After the last request
+    of a job it waits until everything is out.
 
-    Latency: a word is at the engine's ports in the cycle in which `step` takes it.
+    Latency: a word is at the engine's ports in the cycle in which `step` takes it. All that goes
+    with it comes from registers.
 
     Parameters
     ----------
@@ -83,11 +85,17 @@ class SelfTestSequencer(wiring.Component):
         pixel = Signal(range(max(2, plan.pixels)))
         lane = Signal(range(max(2, array.max_lanes)))
         last_lane = lane == job.lanes - 1
-        m.d.comb += [
+        load, stream, scale, drain = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            self.step.eq(load | stream | scale),
+            self.weights.valid.eq(load),
+            self.activations.valid.eq(stream),
             self.activations.tag.address.eq(pixel),
             self.activations.tag.first.eq(passed == 0),
             self.activations.swap.eq(pixel == 0),
+            self.parameters.valid.eq(scale),
             self.parameters.lane.eq(lane),
+            self.drain.valid.eq(drain),
             self.drain.address.eq(pixel),
             self.drain.lane.eq(lane),
         ]
@@ -101,14 +109,13 @@ class SelfTestSequencer(wiring.Component):
                 m.d.sync += passed.eq(0)
                 m.next = "LOAD"
             with m.State("LOAD"):
-                m.d.comb += [self.weights.valid.eq(1), self.step.eq(self.weights.ready)]
-                with m.If(self.weights.ready):
-                    m.d.sync += row.eq(row + 1)
-                    with m.If(row == array.rows - 1):
-                        m.d.sync += row.eq(0)
-                        m.next = "STREAM"
+                m.d.comb += load.eq(1)
+                m.d.sync += row.eq(row + 1)
+                with m.If(row == array.rows - 1):
+                    m.d.sync += row.eq(0)
+                    m.next = "STREAM"
             with m.State("STREAM"):
-                m.d.comb += [self.activations.valid.eq(1), self.step.eq(1)]
+                m.d.comb += stream.eq(1)
                 m.d.sync += [pixel.eq(pixel + 1), self.vectors.eq(self.vectors + 1)]
                 with m.If(pixel == plan.pixels - 1):
                     m.d.sync += [pixel.eq(0), passed.eq(passed + 1)]
@@ -121,13 +128,13 @@ class SelfTestSequencer(wiring.Component):
                 with m.If(wait == 0):
                     m.next = "PARAMETERS"
             with m.State("PARAMETERS"):
-                m.d.comb += [self.parameters.valid.eq(1), self.step.eq(1)]
+                m.d.comb += scale.eq(1)
                 m.d.sync += lane.eq(lane + 1)
                 with m.If(last_lane):
                     m.d.sync += lane.eq(0)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                m.d.comb += self.drain.valid.eq(1)
+                m.d.comb += drain.eq(1)
                 m.d.sync += lane.eq(lane + 1)
                 with m.If(last_lane):
                     m.d.sync += [lane.eq(0), pixel.eq(pixel + 1)]

@@ -62,13 +62,13 @@ class Signature(wiring.Component):
 
         word = Signal.like(self.word, reset_less=True)
         m.d.sync += word.eq(self.word)
-        parts = [
+        parts: list[Value] = [
             Cat(word[_BITS * index :][:_BITS], C(0, _BITS))[:_BITS].rotate_left(_ROTATION * index)
             for index in range(-(-len(word) // _BITS))
         ]
         level = 0
         while len(parts) > 1:
-            sums = []
+            sums: list[Value] = []
             for index in range(0, len(parts), _AT_A_TIME):
                 part = Signal(_BITS, name=f"fold_{level}_{index // _AT_A_TIME}", reset_less=True)
                 m.d.sync += part.eq(reduce(xor, parts[index : index + _AT_A_TIME]))

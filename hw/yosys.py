@@ -20,7 +20,7 @@ class YosysError(RuntimeError):
     """Yosys is missing, or refused a script; the message carries its own last words."""
 
 
-def run_yosys(script: str, directory: str | Path | None = None) -> str:
+def run_yosys(script: str, directory: str | Path | None = None, log: Path | None = None) -> str:
     """Run one Yosys script and return what it printed.
 
     Parameters
@@ -29,6 +29,8 @@ def run_yosys(script: str, directory: str | Path | None = None) -> str:
         Yosys commands, one a line. Relative file names are taken from `directory`.
     directory
         Working directory; default: a temporary one.
+    log
+        Takes what Yosys prints.
 
     Raises
     ------
@@ -41,4 +43,5 @@ def run_yosys(script: str, directory: str | Path | None = None) -> str:
         script_file = Path(scratch) / "script.ys"
         script_file.write_text(script if script.endswith("\n") else script + "\n")
         arguments = [str(script_file)]
-        return run_python_tool("Yosys", _RUNNER, arguments, directory or scratch, YosysError)
+        where = directory or scratch
+        return run_python_tool("Yosys", _RUNNER, arguments, where, YosysError, log)

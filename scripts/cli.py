@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from dybit.scripts.bitstream import bitstream
 from dybit.scripts.console import TYPER, ends_on_mistakes
 from dybit.scripts.estimate import estimate
 from dybit.scripts.interchange import export, import_
@@ -20,7 +21,18 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     **TYPER, no_args_is_help=True, help="Quantise a network to DyBit and run it on its accelerator."
 )
-for command in (quantize, search, report, estimate, sweep, train, verilog, simulate, export):
+for command in (
+    quantize,
+    search,
+    report,
+    estimate,
+    sweep,
+    train,
+    verilog,
+    simulate,
+    bitstream,
+    export,
+):
     app.command()(ends_on_mistakes(command))
 app.command("import")(ends_on_mistakes(import_))
 

@@ -114,7 +114,8 @@ def _activations(plan: SelfTestPlan, job: Job, vectors: list[int]) -> NDArray[np
         [_field(word, plan.keep_start + 2 * (row * channels + lane), 2) > 0 for row, lane in places]
         for word in vectors
     ]
-    return _integers(job.activation_format, codes) * np.array(keep)
+    integers: NDArray[np.int64] = _integers(job.activation_format, codes) * np.array(keep)
+    return integers
 
 
 def _parameters(

@@ -10,13 +10,14 @@ import typer
 
 from dybit.hw.accelerator import Accelerator
 from dybit.hw.descriptor import descriptor_table
+from dybit.hw.fusesoc import core_file
 from dybit.hw.latencies import latencies
 from dybit.hw.matrix_engine import MatrixEngine
 from dybit.hw.registers import register_table
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
-from dybit.scripts.console import console, run
+from dybit.scripts.console import console, run, write
 
 __all__ = ["Top", "emit_accelerator", "emit_array", "verilog"]
 
@@ -77,7 +78,7 @@ def verilog(
         typer.Option(help="engine: array, accumulators, re-quantisers. accelerator: all of it."),
     ] = Top.ENGINE,
 ) -> None:
-    """Write the hardware of a config as Verilog, with manifest.json.
+    """Write the hardware of a config as Verilog, with manifest.json and a core file for FuseSoC.
 
     Equal configs give equal files, byte for byte.
 
@@ -94,6 +95,8 @@ def verilog(
             manifest = emit_accelerator(loaded, directory)
         else:
             manifest = emit_array(loaded.array, directory)
+        suffix = "-accelerator" if top is Top.ACCELERATOR else ""
+        write(directory / f"{TOP}.core", core_file(manifest, f"{loaded.name}{suffix}"))
     modes = ", ".join(mode.name for mode in loaded.modes)
     console.print(
         f"{directory}: {loaded.array.rows} x {loaded.array.columns} elements, {modes}; "

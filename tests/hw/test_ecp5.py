@@ -67,7 +67,7 @@ def test_a_missing_nextpnr_is_named_with_its_remedy(tmp_path, monkeypatch):
     emit(Counter(4), "counter", tmp_path)
     monkeypatch.setattr(ecp5.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(NextpnrError, match=r"^nextpnr is missing: install it with `pip install"):
-        ecp5._run_nextpnr(["--version"], tmp_path)
+        ecp5._run(["--version"], tmp_path)
 
 
 def test_a_cell_nobody_weighed_is_refused(tmp_path, monkeypatch):

@@ -1,0 +1,143 @@
+"""A Tcl interpreter in which commands of Vivado's do nothing but leave a record."""
+
+from __future__ import annotations
+
+import os
+import re
+import tkinter
+from pathlib import Path
+
+__all__ = ["run"]
+
+PLAIN = re.compile(r"[\w/.:*-]+")
+
+RECORDED = (
+    "create_project",
+    "open_run",
+    "close_project",
+    "add_files",
+    "update_compile_order",
+    "current_fileset",
+    "current_project",
+    "set_property",
+    "get_property",
+    "get_board_parts",
+    "get_files",
+    "update_ip_catalog",
+    "create_bd_design",
+    "create_bd_cell",
+    "apply_bd_automation",
+    "connect_bd_intf_net",
+    "connect_bd_net",
+    "get_bd_intf_pins",
+    "get_bd_pins",
+    "assign_bd_address",
+    "get_bd_addr_spaces",
+    "get_bd_addr_segs",
+    "validate_bd_design",
+    "save_bd_design",
+    "make_wrapper",
+    "launch_runs",
+    "wait_on_run",
+    "get_runs",
+    "report_timing_summary",
+    "report_utilization",
+    "write_hw_platform",
+    "read_xdc",
+    "synth_design",
+    "opt_design",
+    "place_design",
+    "route_design",
+    "phys_opt_design",
+    "write_checkpoint",
+    "write_bitstream",
+    "get_cells",
+    "get_pins",
+    "get_clocks",
+    "get_ports",
+    "get_nets",
+    "all_fanin",
+    "set_false_path",
+    "set_max_delay",
+    "report_io",
+    "create_clock",
+    "report_control_sets",
+    "report_clock_utilization",
+    "report_route_status",
+    "report_drc",
+    "report_methodology",
+    "report_power",
+    "quit",
+    "ipx::package_project",
+    "ipx::current_core",
+    "ipx::associate_bus_interfaces",
+    "ipx::get_memory_maps",
+    "ipx::remove_memory_map",
+    "ipx::add_memory_map",
+    "ipx::get_bus_interfaces",
+    "ipx::add_address_block",
+    "ipx::add_register",
+    "ipx::add_field",
+    "ipx::create_xgui_files",
+    "ipx::update_checksums",
+    "ipx::check_integrity",
+    "ipx::save_core",
+)
+"""What Vivado has. Any other command that Tcl does not know is an error, as it would be there."""
+
+
+def run(
+    script: Path, answers: dict[str, str] | None = None, directory: Path | None = None
+) -> list[tuple[str, ...]]:
+    """Run a script; return every command of Vivado's, its arguments as Tcl hands them over.
+
+    Parameters
+    ----------
+    script : Path
+    answers : dict of str to str, optional
+        What a command returns, by the command and its first arguments; default: the command's
+        name and its last argument, as ``get_bd_pins(reset/aclk)``, for whatever it found.
+    directory : Path, optional
+        Where it runs; default: the script's.
+
+    Raises
+    ------
+    tkinter.TclError
+        If the script fails.
+    """
+    interpreter = tkinter.Tcl()
+    record: list[tuple[str, ...]] = []
+
+    def recorder(name: str) -> None:
+        def command(*arguments: str) -> str:
+            call = (name, *map(str, arguments))
+            record.append(call)
+            for words, answer in (answers or {}).items():
+                if " ".join(call).startswith(words):
+                    return answer
+            found = call[-1] if PLAIN.fullmatch(call[-1]) else ""
+            return f"{name.rpartition(':')[2]}({found})"
+
+        if "::" in name:
+            interpreter.eval(f"namespace eval {name.partition('::')[0]} {{}}")
+        interpreter.createcommand(name, command)
+
+    for name in RECORDED:
+        recorder(name)
+    # Files are Tcl's own business: here they are recorded, too.
+    interpreter.eval("rename file tcl_file")
+
+    def file(*arguments: str) -> str:
+        if arguments[0] == "copy":
+            record.append(("file", *arguments))
+            return ""
+        return str(interpreter.call("tcl_file", *arguments))
+
+    interpreter.createcommand("file", file)
+    before = Path.cwd()
+    os.chdir(directory or script.parent)
+    try:
+        interpreter.call("source", str(script))
+    finally:
+        os.chdir(before)
+    return record
