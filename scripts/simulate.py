@@ -15,7 +15,8 @@ from rich.table import Table
 from dybit.quant.network import QuantNetwork
 from dybit.scripts.console import UserError, console, progress, replacing
 from dybit.scripts.inputs import Images, load_images
-from dybit.scripts.verilog import emit_array
+from dybit.scripts.simulate_accelerator import run_on_accelerator, run_table
+from dybit.scripts.verilog import Top, emit_accelerator, emit_array
 from dybit.sim import executor
 from dybit.sim.engine import MatrixEngine
 from dybit.sim.engine_backend import EngineBackend
@@ -136,6 +137,10 @@ def simulate(
     trace: Annotated[
         Path | None, typer.Option(help="Write the first image's waveforms to this VCD file.")
     ] = None,
+    top: Annotated[
+        Top,
+        typer.Option(help="engine: layer by layer. accelerator: all of it, from memory to memory."),
+    ] = Top.ENGINE,
 ) -> None:
     """Run a saved network on its RTL and compare every value with the golden model.
 
@@ -144,6 +149,7 @@ def simulate(
 
     \b
     dybit simulate build/network --images images.npz --limit 20
+    dybit simulate build/network --images images.npz --top accelerator
     """
     loaded = QuantNetwork.load(network)
     data = load_images(images, limit)
@@ -153,6 +159,9 @@ def simulate(
         expected = ", ".join(map(str, ("N", channels, *size)))
         raise UserError(f"{images}: x must have shape ({expected}), not {data.x.shape}")
     design = Path("build/verilog") / loaded.config.name
+    if top is Top.ACCELERATOR:
+        _on_accelerator(loaded, design / "accelerator", x, data, trace)
+        return
     with console.status("compiling the array"):
         emit_array(loaded.config.array, design)
         CompiledModel(design).close()
@@ -161,10 +170,32 @@ def simulate(
         with console.status(f"tracing the first image to {trace}"), replacing(trace) as waveform:
             simulate_network(loaded, design, x[:1], waveform)
     console.print(_table(simulation, len(x)))
-    _print_accuracy(simulation, data)
+    _print_accuracy(simulation.rtl.predictions, data)
     if simulation.first_mismatch is not None:
         console.print(f"first mismatch: {simulation.first_mismatch}", highlight=False)
         raise typer.Exit(1)
+
+
+def _on_accelerator(
+    network: QuantNetwork,
+    design: Path,
+    x: NDArray[np.float32],
+    data: Images,
+    trace: Path | None,
+) -> None:
+    with console.status("writing and compiling the accelerator"):
+        emit_accelerator(network.config, design)
+    run = run_on_accelerator(network, design, x)
+    if trace is not None:
+        with console.status(f"tracing the first image to {trace}"), replacing(trace) as waveform:
+            run_on_accelerator(network, design, x[:1], waveform)
+    console.print(run.plan.describe(), highlight=False)
+    console.print(run_table(run, len(x)))
+    _print_accuracy(run.result.predictions, data)
+    for name, (_, differing) in run.tensors.items():
+        if differing:
+            console.print(f"first mismatch: in {name}, {differing:,} values", highlight=False)
+            raise typer.Exit(1)
 
 
 def _table(simulation: Simulation, images: int) -> Table:
@@ -184,7 +215,7 @@ def _table(simulation: Simulation, images: int) -> Table:
     return table
 
 
-def _print_accuracy(simulation: Simulation, data: Images) -> None:
-    share = data.accuracy(simulation.rtl.predictions)
+def _print_accuracy(predictions: NDArray[np.intp], data: Images) -> None:
+    share = data.accuracy(predictions)
     if share is not None:
         console.print(f"accuracy on these images: {share:.2%}", highlight=False)
