@@ -29,6 +29,9 @@ ROW = 15
 NAMES = 142
 """Units that names of layers take."""
 
+LETTERS = 21
+"""Of a name that has room there."""
+
 FIRST_ROW = 34
 
 
@@ -68,7 +71,7 @@ def width_chart(network: str, name: str, modes: Mapping[str, PrecisionMode]) -> 
         chart.text(start, 14, f"{operand}, bits", "name")
     for row, (layer, mode) in enumerate(modes.items()):
         y = FIRST_ROW + ROW * row
-        chart.text(NAMES - 6, y + 4, layer, "layer", "end")
+        chart.text(NAMES - 6, y + 4, _short(layer), "layer", "end")
         for operand, bits in (
             ("weights", mode.weight_bits),
             ("activations", mode.activation_bits),
@@ -90,7 +93,7 @@ def latency_chart(network: str, name: str, layers: Sequence[LayerCycles]) -> Cha
         computing, waiting = layer.counts.compute, layer.cycles - layer.counts.compute
         unit = room / most
         title = f"{layer.name}: {computing:,} computing, {waiting:,} waiting"
-        chart.text(NAMES - 6, y + 4, layer.name, "layer", "end")
+        chart.text(NAMES - 6, y + 4, _short(layer.name), "layer", "end")
         chart.box(NAMES, y - 5, unit * computing, 10, "compute", title)
         chart.box(NAMES + unit * computing, y - 5, unit * waiting, 10, "memory", title)
         tick = NAMES + unit * layer.memory_cycles
@@ -133,6 +136,11 @@ def accuracy_chart(
         anchor: Anchor = "end" if place[0] > (LEFT + RIGHT) / 2 else "start"
         chart.text(place[0], place[1] + 18, name, "label", anchor)
     return chart
+
+
+def _short(name: str) -> str:
+    """Return what there is room for of a layer's name: its end tells it from others."""
+    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
 
 
 def _plane(label: str, points: Sequence[Solution], measure: str) -> tuple[Chart, Axis, Axis]:

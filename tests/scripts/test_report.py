@@ -47,7 +47,9 @@ def small(name: str) -> Workload:
     y = sketch.conv("inner", x, 16, 3, 1, relu=False)
     x = sketch.add("add", y, x, relu=True)
     x = sketch.conv("<last & least>", x, 32, 3, 2)
-    sketch.linear("head", sketch.flatten("flatten", sketch.mean("mean", x)), 10)
+    sketch.linear(
+        "a-name-that-has-no-room-there", sketch.flatten("flatten", sketch.mean("mean", x)), 10
+    )
     return sketch.finish()
 
 
@@ -135,7 +137,8 @@ def test_the_file_needs_nothing_else() -> None:
     places = [a["id"] for _, a in page.found if "id" in a]
     assert len(set(places)) == len(places)
     assert {a["href"][1:] for t, a in page.found if t == "a" and a["href"]} <= set(places)
-    assert "&lt;last &amp; least&gt;" in text
+    assert ">&lt;last &amp; least&gt;</text>" in text
+    assert ">…at-has-no-room-there</text>" in text
 
 
 def test_every_chart_of_every_network_is_there() -> None:
