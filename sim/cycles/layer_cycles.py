@@ -19,7 +19,7 @@ from dybit.sim.runtime.placement import aligned
 from dybit.sim.runtime.tiles import tiles
 from dybit.sim.runtime.tiling import Tiling, choose, output_layout
 
-__all__ = ["LayerCycles", "engine_layer", "layer_cycles"]
+__all__ = ["LayerCycles", "engine_layer", "forget", "layer_cycles"]
 
 SIDE_LIMIT = 255
 """Kernel and stride that a descriptor holds, at most."""
@@ -78,6 +78,11 @@ class LayerCycles:
     def written_bytes(self) -> int:
         """Bytes written, whole beats."""
         return BUS_BYTES * self.counts.write_beats
+
+
+def forget() -> None:
+    """Forget what has been counted."""
+    _KNOWN.clear()
 
 
 def engine_layer(
