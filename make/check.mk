@@ -6,7 +6,7 @@ JOBS ?= auto
 test: $(STAMP) ## every test; JOBS=N sets the number of processes
 	$(RUN) -m pytest -q -n $(JOBS) --dist worksteal
 
-test-full: $(STAMP) ## networks at full size on the accelerator's RTL: minutes
+test-full: $(STAMP) ## networks at full size and long benches on the accelerator's RTL: minutes
 	$(RUN) -m pytest -q -m full --full -n $(JOBS) --dist worksteal
 
 lint: $(STAMP) ## ruff: rules and format

@@ -14,7 +14,16 @@ from dybit.quant.precision import PrecisionMode
 from dybit.sim.runtime import Plan
 from tests.networks import random_conv, random_linear
 
-__all__ = ["FAMILIES", "KINDS", "draw_config", "draw_network", "manifest"]
+__all__ = [
+    "ESB",
+    "FAMILIES",
+    "KINDS",
+    "SMALL_ACCELERATORS",
+    "draw_config",
+    "draw_network",
+    "manifest",
+    "small_accelerator",
+]
 
 KINDS = ("conv", "grouped", "depthwise", "linear", "tokens", "average")
 FAMILIES: tuple[dict[str, Any], ...] = (
@@ -25,6 +34,33 @@ FAMILIES: tuple[dict[str, Any], ...] = (
     {"family": "esb", "esb_k4": 1, "esb_k8": 4, "activations": "signed"},
     {"family": "esb", "esb_k4": 2, "esb_k8": 6, "activations": "signed"},
 )
+
+
+def small_accelerator(
+    name: str, rows: int, columns: int, modes: list[str], kernel: int, **array: Any
+) -> QuantConfig:
+    """Return an accelerator with small memories."""
+    fields = {"rows": rows, "columns": columns, "modes": modes, "max_reduction": 4096, **array}
+    accelerator = {"weight_rows": 32, "parameter_groups": 64, "depthwise_width": 16}
+    memories = {"activation_words": 128, "output_words": 128, "depthwise_kernel": kernel}
+    return QuantConfig.from_dict(
+        {
+            "name": name,
+            "array": {"accumulator_depth": 32, **fields},
+            "default": {"weight_bits": 8, "activation_bits": 8},
+            "accelerator": accelerator | memories,
+        }
+    )
+
+
+EVERY = ["W8A8", "W8A4", "W4A8", "W4A4", "W2A4", "W4A2", "W2A2"]
+ESB = {"family": "esb", "esb_k4": 1, "esb_k8": 4, "activations": "signed"}
+SMALL_ACCELERATORS = [
+    small_accelerator("every-mode", 4, 4, EVERY, 0),
+    small_accelerator("tall", 8, 4, ["W8A8", "W4A4"], 3),
+    small_accelerator("wide-esb", 4, 8, ["W8A8", "W4A4"], 0, **ESB),
+]
+"""Few, for each must be compiled: all modes, depthwise, more columns than rows."""
 
 
 def manifest(plan: Plan) -> dict[str, Any]:

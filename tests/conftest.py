@@ -19,6 +19,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,28 @@ def debian_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[QuantConfig], Path]:
+    """Return what emits the accelerator of a config, once, and where to; or skips without one."""
+    folders: dict[str, Path] = {}
+
+    def emit(config: QuantConfig) -> Path:
+        from dybit.scripts.verilog import emit_accelerator
+
+        text = config.model_dump_json()
+        if text not in folders:
+            try:
+                config.accelerator.check_array(config.array)
+            except ConfigError as error:
+                pytest.skip(str(error))
+            folder = tmp_path_factory.mktemp(config.name)
+            emit_accelerator(config, folder)
+            folders[text] = folder
+        return folders[text]
+
+    return emit
 
 
 class VectorReport:

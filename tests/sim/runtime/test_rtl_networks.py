@@ -4,69 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from dybit.quant.config import ConfigError, QuantConfig
+from dybit.quant.config import QuantConfig
 from dybit.quant.network import QuantNetwork
-from dybit.scripts.verilog import emit_accelerator
 from dybit.sim import executor
 from dybit.sim.runtime import EngineError, GoldenDevice, Plan, PlanError, RtlDevice, compile
-from tests.accelerators import draw_network
+from tests.accelerators import SMALL_ACCELERATORS, draw_network
 
 NETWORKS = 40
 GUARD = 4096
 
 
-def config(
-    name: str, rows: int, columns: int, modes: list[str], kernel: int, **array: Any
-) -> QuantConfig:
-    fields = {"rows": rows, "columns": columns, "modes": modes, "max_reduction": 4096, **array}
-    accelerator = {"weight_rows": 32, "parameter_groups": 64, "depthwise_width": 16}
-    memories = {"activation_words": 128, "output_words": 128, "depthwise_kernel": kernel}
-    return QuantConfig.from_dict(
-        {
-            "name": name,
-            "array": {"accumulator_depth": 32, **fields},
-            "default": {"weight_bits": 8, "activation_bits": 8},
-            "accelerator": accelerator | memories,
-        }
-    )
-
-
-EVERY = ["W8A8", "W8A4", "W4A8", "W4A4", "W2A4", "W4A2", "W2A2"]
-ESB = {"family": "esb", "esb_k4": 1, "esb_k8": 4, "activations": "signed"}
-RTL_CONFIGS = [
-    config("every-mode", 4, 4, EVERY, 0),
-    config("tall", 8, 4, ["W8A8", "W4A4"], 3),
-    config("wide-esb", 4, 8, ["W8A8", "W4A4"], 0, **ESB),
-]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[QuantConfig], Path]:
-    """Return what emits an accelerator, once for all tests."""
-    emitted: dict[str, Path] = {}
-
-    def folder(built: QuantConfig) -> Path:
-        if built.name not in emitted:
-            try:
-                built.accelerator.check_array(built.array)
-            except ConfigError as error:
-                pytest.skip(str(error))
-            path = tmp_path_factory.mktemp(built.name)
-            emit_accelerator(built, path)
-            emitted[built.name] = path
-        return emitted[built.name]
-
-    return folder
+RTL_CONFIGS = SMALL_ACCELERATORS
 
 
 @pytest.fixture
-def folder(folders: Callable[[QuantConfig], Path], rtl_config: QuantConfig) -> Path:
-    return folders(rtl_config)
+def folder(emitted: Callable[[QuantConfig], Path], rtl_config: QuantConfig) -> Path:
+    return emitted(rtl_config)
 
 
 @pytest.fixture
