@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dybit.sim.board_driver import Fields
-from dybit.sim.cycles.kernel import TILE, TIMES, constants, replay, tile_table
+from dybit.sim.cycles.kernel import TILE, constants, replay, tile_table
 from dybit.sim.cycles.machine import Machine
 
 __all__ = ["Counts", "count"]
 
 _ROW = {name: place for place, name in enumerate(TILE)}
-_TIME = {name: place for place, name in enumerate(TIMES)}
 _READS = ("input", "weight", "parameter", "descriptor")
 
 
@@ -85,29 +84,25 @@ def count(
         Of the list.
     """
     table = tile_table(fields, machine, base, list_address)
-    cycles, times = replay(table, constants(machine))
+    total = replay(table, constants(machine))
     depthwise = table[:, _ROW["depthwise"]] == 1
     passes = table[:, _ROW["passes"]]
     vectors = table[:, _ROW["vectors"]] * passes
     rows = np.where(depthwise, table[:, _ROW["taps"]], machine.array.rows)
-
-    def total(name: str) -> int:
-        return int(times[:, _TIME[name]].sum())
-
-    reads = {f"{kind}_beats": total(f"{kind}_beats") for kind in _READS}
+    reads = {f"{kind}_beats": total[f"{kind}_beats"] for kind in _READS}
     return Counts(
-        cycles=cycles,
+        cycles=total["cycles"],
         vectors=int(vectors[~depthwise].sum()),
         depthwise=int(vectors[depthwise].sum()),
-        stall_weights=total("wait_weights"),
-        stall_activations=total("wait_input"),
-        stall_results=total("wait_results"),
+        stall_weights=total["wait_weights"],
+        stall_activations=total["wait_input"],
+        stall_results=total["wait_results"],
         read_beats=sum(reads.values()),
-        write_beats=total("output_beats"),
+        write_beats=total["output_beats"],
         tiles=len(table),
         passes=int(passes.sum()),
         weight_load=int((rows * passes).sum()),
-        fill=int(times[0, _TIME["begin"]]) - 1,
-        drain=cycles - int(times[-1, _TIME["end"]]),
+        fill=total["begin"] - 1,
+        drain=total["cycles"] - total["end"],
         **reads,
     )

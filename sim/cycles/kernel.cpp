@@ -22,6 +22,7 @@ constexpr int kUnits = 2;  // the array, and the depthwise unit
 constexpr int kBanks = 2;
 constexpr int kAhead = 4;  // words that the store reads ahead of the bus
 constexpr int64_t kWorthwhile = 8;  // commands to come, to look for periods among them
+constexpr int64_t kTiles = 17;  // of a period, at most, and one
 constexpr int64_t kShort = 8, kLong = 64;  // bursts, and column tiles, of a period, at most
 
 }  // namespace
@@ -34,6 +35,7 @@ struct Machine {
     int64_t burst, buffer, outstanding, tiles;  // sizes of their queues
     int64_t latency;                              // of the memory
     int64_t interval;                             // cycles of a beat, in 1/256
+    int64_t leaps;                                // whether periods are skipped
 };
 
 // One tile: what its descriptor says.
@@ -47,14 +49,26 @@ struct Tile {
     int64_t output_address, output_rows, output_row_bytes, output_row_stride;
 };
 
-// When a tile did what; mirrored by `kernel.py`.
-struct Times {
-    int64_t taken, load, loaded, begin, end, drained, store, stored;
+// What a run comes to; mirrored by `kernel.py`.
+struct Totals {
+    int64_t cycles, begin, end;  // of all; of the first and the last vector
     int64_t wait_weights, wait_input, wait_results;
     int64_t descriptor_beats, parameter_beats, weight_beats, input_beats, output_beats;
 };
 
 namespace {
+
+constexpr int64_t Totals::*kTotals[] = {
+    &Totals::wait_weights,    &Totals::wait_input,   &Totals::wait_results,
+    &Totals::descriptor_beats, &Totals::parameter_beats, &Totals::weight_beats,
+    &Totals::input_beats,     &Totals::output_beats,
+};
+
+// When a tile did what.
+struct Times {
+    Time taken = kNever, load = kNever, loaded = kNever;
+    Time drained = kNever, store = kNever, stored = kNever;
+};
 
 // Values by an index that only grows; those further back than its size are forgotten.
 class Ring {
@@ -95,8 +109,8 @@ class Splitter {
     // See `Model::visit`; addresses matter as far as they decide where a burst ends.
     template <class Visitor>
     void visit(Visitor& visitor) {
-        visitor.count(phase());
         visitor.count(left_);
+        visitor.count(left_ ? phase() : 0);
         for (Time* time : {&accepted_, &available_, &ended_, &before_}) visitor.time(*time);
     }
 
@@ -146,11 +160,11 @@ struct Beats {
 
 class Model {
   public:
-    Model(const Machine& machine, const Tile* tiles, Times* times, int64_t count)
+    Model(const Machine& machine, const Tile* tiles, int64_t count)
         : m_(machine),
           tiles_(tiles),
-          times_(times),
           count_(count),
+          times_(count),
           splitters_(kClients, Splitter(m_.split, m_.burst)),
           buffers_(kClients, Buffer(m_.buffer)),
           origins_(m_.outstanding + 1),
@@ -160,11 +174,6 @@ class Model {
           writer_(m_.split, m_.burst),
           issued_(m_.outstanding + 1),
           answered_(m_.outstanding + 1) {
-        for (int64_t i = 0; i < count; ++i) {
-            Times& t = times_[i];
-            t = Times{};
-            t.taken = t.load = t.loaded = t.begin = t.end = t.drained = t.store = t.stored = kNever;
-        }
         walked_.assign(count, kNever);
         weights_taken_.assign(count, kNever);
         drain_taken_.assign(count, kNever);
@@ -172,13 +181,16 @@ class Model {
         parameters_freed_.assign(count, kNever);
     }
 
-    // Return the cycles of the run, or -1 if it does not end.
-    int64_t run() {
+    // Return what the run comes to; -1 cycles if it does not end.
+    Totals run() {
         do {
             advance();
-            if (repeats_pay()) leap();
+            if (m_.leaps && walking_ != leapt_tile_) leap_tiles();
+            if (m_.leaps && repeats_pay()) leap();
         } while (issue());
-        return stored_ == count_ ? times_[count_ - 1].stored + 1 : -1;
+        totals_.end = ended_;
+        totals_.cycles = stored_ == count_ ? times_[count_ - 1].stored + 1 : -1;
+        return totals_;
     }
 
   private:
@@ -231,7 +243,7 @@ class Model {
             case kDescriptor: take_descriptor(beats); break;
             case kParameter: take_parameters(beats); break;
             case kWeight:
-                times_[weight_command_tile_].weight_beats += beats.count;
+                totals_.weight_beats += beats.count;
                 weight_beats_.push_back(beats);
                 break;
             default: take_input(beats);
@@ -248,7 +260,7 @@ class Model {
 
     void take_descriptor(const Beats& beats) {
         Buffer& buffer = buffers_[kDescriptor];
-        times_[described_].descriptor_beats += beats.count;
+        totals_.descriptor_beats += beats.count;
         for (int64_t i = 0; i < beats.count; ++i) {
             buffer.next(at(beats, i) + m_.read - 1);
             buffer.given = buffer.pop + 1;
@@ -320,7 +332,7 @@ class Model {
 
     void take_parameters(const Beats& beats) {
         Buffer& buffer = buffers_[kParameter];
-        times_[loading_ - 1].parameter_beats += beats.count;
+        totals_.parameter_beats += beats.count;
         for (int64_t i = 0; i < beats.count; ++i) {
             buffer.next(at(beats, i) + m_.read - 1);
             buffer.given = buffer.pop + 1;
@@ -333,7 +345,7 @@ class Model {
     }
 
     void take_input(const Beats& beats) {
-        times_[loading_ - 1].input_beats += beats.count;
+        totals_.input_beats += beats.count;
         Buffer& buffer = buffers_[kInput];
         for (int64_t i = 0; i < beats.count; ++i) {
             const Time ready = at(beats, i) + m_.read - 1;
@@ -610,9 +622,9 @@ class Model {
                                  started_ + m_.revisit - 1});
             if (tile.depthwise != unit_now_ && ended_ >= 0)
                 now = std::max(now, ended_ + 1 + m_.accumulate);
-            t.wait_weights += std::max<Time>(0, std::min(now, weights) - resumes);
-            t.wait_input += std::max<Time>(0, std::min(now, input) - std::max(resumes, weights));
-            t.wait_results += std::max<Time>(
+            totals_.wait_weights += std::max<Time>(0, std::min(now, weights) - resumes);
+            totals_.wait_input += std::max<Time>(0, std::min(now, input) - std::max(resumes, weights));
+            totals_.wait_results += std::max<Time>(
                 0, std::min(now, results) - std::max({resumes, weights, input}));
             generated_ = generated;
             begun_ = now;
@@ -623,14 +635,14 @@ class Model {
             unit_swap_[unit] = started_ + m_.walk;
             ++unit_begun_[unit];
             ++passes_begun_;
-            if (begins) t.begin = started_;
+            if (i == 0 && begins) totals_.begin = started_;
             if (first) ++column_tiles_;
             if (last) summed_.push_back((tile.depthwise ? ended_ : started_) + m_.walk);
             moved = true;
             each_ = last ? 0 : each_ + 1;
             if (++pass_ == tile.passes) {
                 pass_ = 0;
-                t.end = freed_[i] = ended_;
+                freed_[i] = ended_;
                 ++walking_;
             }
             advance_transfers();
@@ -742,14 +754,14 @@ class Model {
                     ++element;
                 }
                 writer_.issue(filled_);
-                announce(beats, t);
+                announce(beats);
             }
         }
         t.stored = acknowledged_;
     }
 
     // A burst whose data are all there goes to memory, and is acknowledged.
-    void announce(int64_t beats, Times& t) {
+    void announce(int64_t beats) {
         Time now = std::max({filled_ + m_.write - 2, announced_ + 1, written_});
         if (writes_ >= m_.outstanding) now = std::max(now, answered_[writes_ - m_.outstanding] + 1);
         announced_ = now;
@@ -760,7 +772,7 @@ class Model {
         issued_[writes_] = now;
         answered_[writes_] = acknowledged_;
         ++writes_;
-        t.output_beats += beats;
+        totals_.output_beats += beats;
     }
 
     // Periods
@@ -798,21 +810,29 @@ class Model {
         for (Time* time :
              {&turn_, &bus_free_, &asks_, &checked_, &row_offered_, &parameters_done_,
               &input_done_, &weight_offered_, &unit_time_, &row_time_, &beat_time_,
-              &unit_swap_[0], &unit_swap_[1], &generated_, &begun_, &started_, &ended_,
+              &unit_swap_[0], &unit_swap_[1], &generated_, &begun_, &started_,
               &drain_free_, &filled_, &announced_, &written_, &response_, &acknowledged_})
             visitor.time(*time);
         // Of tiles, what has happened only once: long ago, or not at all, if states are equal.
         for (int64_t i = std::max<int64_t>(0, walking_ - m_.tiles); i < described_; ++i) {
             Times& t = times_[i];
+            if (i != walking_ || pass_ > 0 || walked_[i] == kNever) visitor.time(walked_[i]);
             for (Time* time : {&t.taken, &t.load, &t.loaded, &t.drained, &t.store, &t.stored,
-                               &walked_[i], &weights_taken_[i], &drain_taken_[i], &freed_[i],
+                               &weights_taken_[i], &drain_taken_[i], &freed_[i],
                                &parameters_freed_[i]})
                 visitor.time(*time);
         }
+        // How long the walker has waited is counted, however long that is.
+        visitor.exact(ended_);
+        if (walking_ < count_ && pass_ == 0 && walked_[walking_] != kNever)
+            visitor.exact(walked_[walking_]);
         const int64_t column_tile = (pass_ - each_) / passes_each();
         for (int64_t count :
-             {described_, loading_, weights_, walking_, draining_, stored_, row_, rows_done_,
-              row_beat_, words_left_, int64_t(partial_), weight_command_ - pass_,
+             {described_ - walking_, loading_ - walking_, weights_ - walking_,
+              draining_ - walking_, stored_ - walking_, weight_command_tile_ - walking_,
+              weight_push_tile_ - walking_, transfer_tile_ - walking_, row_, rows_done_, row_beat_,
+              row_elements_, words_left_, int64_t(row_shifted_), int64_t(partial_),
+              int64_t(weight_commands_ > weight_command_), weight_command_ - pass_,
               weight_push_command_ - pass_, transfer_pass_ - pass_, transfer_row_, unit_,
               beat_units_, command_units_, column_beat_, int64_t(beat_open_),
               weight_complete_ - weight_pushed_, weight_pushed_ - transferred_,
@@ -841,7 +861,7 @@ class Model {
         uint64_t key = 0;
         Time reference = 0;
         int64_t tile = -1, pass = 0, column_tiles = 0;
-        Times counted;
+        Totals counted{};
     };
 
     // What a state is compared with: the key of one before, for so many steps; and, once that was
@@ -860,10 +880,12 @@ class Model {
             const Time since = value == kNever ? kNever : value - state.reference;
             state.values.push_back(std::max(since, oldest));
         }
+        void exact(Time& value) { count(value - state.reference); }
         void count(int64_t value) { state.values.push_back(value); }
         void ring(Ring& ring, int64_t first, int64_t end) {
-            first = std::max<int64_t>(0, first);
             count(end - first);
+            // What has not been is as if it were long ago.
+            for (; first < end && first < 0; ++first) state.values.push_back(oldest);
             for (; first < end; ++first) time(ring[first]);
         }
     };
@@ -873,6 +895,7 @@ class Model {
         void time(Time& value) {
             if (value != kNever && value > latest_old) value += by;
         }
+        void exact(Time& value) { value += by; }
         void count(int64_t) {}
         void ring(Ring& ring, int64_t first, int64_t end) {
             for (first = std::max<int64_t>(0, first); first < end; ++first) time(ring[first]);
@@ -902,9 +925,68 @@ class Model {
         state.tile = walking_;
         state.pass = pass_;
         state.column_tiles = column_tiles_;
-        state.counted = times_[walking_];
+        state.counted = totals_;
         Recorder recorder{state, -oldest_};
         visit(recorder);
+    }
+
+    // Where a tile begins as one before did, and those to come are like those from that one on, go
+    // on by as many periods of tiles as there are.
+    void leap_tiles() {
+        leapt_tile_ = walking_;
+        if (walking_ == count_) return;
+        const uint64_t here = key();
+        State& now = begun_tiles_[walking_ % kTiles];
+        record(now, here);
+        for (int64_t period = 1; period < kTiles && period < walking_; ++period) {
+            const State& state = begun_tiles_[(walking_ - period) % kTiles];
+            if (state.tile != walking_ - period || state.key != here || state.pass != pass_ ||
+                state.values != now.values)
+                continue;
+            int64_t like = std::min(draining_, stored_);
+            while (like < count_ && like >= period && alike(tiles_[like], tiles_[like - period]))
+                ++like;
+            const int64_t periods = (like - described_ - 1) / period;
+            if (periods > 0) move_tiles(state, period * periods, periods);
+            return;
+        }
+    }
+
+    // Whether tiles take the same time from equal states.
+    bool alike(const Tile& one, const Tile& other) const {
+        Tile same = other;
+        same.list_address = one.list_address;
+        same.input_address = one.input_address;
+        same.output_address = one.output_address;
+        const auto phase = [&](int64_t address) { return address & (m_.burst * kBeat - 1); };
+        const auto list = [&](int64_t address) {
+            const int64_t start = phase(address);
+            return start + kDescriptorBytes <= m_.burst * kBeat ? 0 : start;
+        };
+        return !std::memcmp(&same, &one, sizeof(Tile)) &&
+               phase(one.input_address) == phase(other.input_address) &&
+               phase(one.output_address) == phase(other.output_address) &&
+               list(one.list_address) == list(other.list_address);
+    }
+
+    void move_tiles(const State& from, int64_t skipped, int64_t periods) {
+        const Time by = periods * (turn_ - from.reference);
+        Mover mover{turn_ - oldest_, by};
+        visit(mover);
+        // What tiles have done is that of as many tiles further on.
+        for (int64_t i = described_ - 1; i >= std::max<int64_t>(0, walking_ - m_.tiles); --i) {
+            times_[i + skipped] = times_[i];
+            for (auto* list :
+                 {&walked_, &weights_taken_, &drain_taken_, &freed_, &parameters_freed_})
+                (*list)[i + skipped] = (*list)[i];
+        }
+        for (int64_t* place : {&described_, &loading_, &weights_, &walking_, &draining_, &stored_,
+                               &weight_command_tile_, &weight_push_tile_, &transfer_tile_})
+            *place += skipped;
+        leapt_tile_ = walking_;
+        for (State& state : begun_tiles_) state.tile = -1;
+        for (auto member : kTotals)
+            totals_.*member += periods * (totals_.*member - from.counted.*member);
     }
 
     // Where the state is one that has been, go on by as many periods as there are: of passes, or
@@ -962,10 +1044,8 @@ class Model {
         drain_tile_ += (pass_ + skipped) / each - pass_ / each;
         pass_ += skipped;
         each_ = pass_ % each;
-        Times& t = times_[walking_];
-        for (auto member : {&Times::wait_weights, &Times::wait_input, &Times::wait_results,
-                            &Times::weight_beats})
-            t.*member += periods * (t.*member - from.counted.*member);
+        for (auto member : kTotals)
+            totals_.*member += periods * (totals_.*member - from.counted.*member);
         return true;
     }
 
@@ -985,8 +1065,9 @@ class Model {
 
     const Machine m_;
     const Tile* tiles_;
-    Times* times_;
     const int64_t count_;
+    std::vector<Times> times_;
+    Totals totals_{};
 
     std::vector<Splitter> splitters_;
     std::vector<Buffer> buffers_;
@@ -1028,7 +1109,8 @@ class Model {
 
     State now_;
     Watch near_{.longest = kShort}, far_{.longest = kLong};
-    int64_t leapt_column_tiles_ = 0;
+    int64_t leapt_column_tiles_ = 0, leapt_tile_ = 0;
+    State begun_tiles_[kTiles];
     const Time oldest_ = m_.accumulate + m_.revisit + m_.codes + m_.check + m_.rows + 64;
 
     int64_t stored_ = 0, writes_ = 0;
@@ -1039,6 +1121,6 @@ class Model {
 
 }  // namespace
 
-EXPORT int64_t cycles_run(const Machine* machine, const Tile* tiles, Times* times, int64_t count) {
-    return Model(*machine, tiles, times, count).run();
+EXPORT void cycles_run(const Machine* machine, const Tile* tiles, Totals* totals, int64_t count) {
+    *totals = Model(*machine, tiles, count).run();
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
@@ -16,7 +16,7 @@ from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields
 from dybit.sim.cycles.machine import Machine
 from dybit.sim.library import build_kernel
 
-__all__ = ["MACHINE", "TILE", "TIMES", "constants", "replay", "tile_table"]
+__all__ = ["TILE", "TOTALS", "constants", "replay", "tile_table"]
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 
@@ -27,7 +27,7 @@ INTERVAL_ONE = 256
 MACHINE = (
     *("rows", "columns", "weight_rows", "accumulate", "revisit", "codes"),
     *("check", "split", "read", "walk", "write"),
-    *("burst_beats", "buffer_beats", "bursts", "tiles", "latency", "interval"),
+    *("burst_beats", "buffer_beats", "bursts", "tiles", "latency", "interval", "leaps"),
 )
 TILE = (
     *("list_address", "barrier"),
@@ -38,12 +38,11 @@ TILE = (
     *("row_units", "vectors", "pixels", "lanes", "groups", "parts"),
     *("output_address", "output_rows", "output_row_bytes", "output_row_stride"),
 )
-TIMES = (
-    *("taken", "load", "loaded", "begin", "end", "drained", "store", "stored"),
-    *("wait_weights", "wait_input", "wait_results"),
+TOTALS = (
+    *("cycles", "begin", "end", "wait_weights", "wait_input", "wait_results"),
     *("descriptor_beats", "parameter_beats", "weight_beats", "input_beats", "output_beats"),
 )
-"""What `replay` tells of each tile: cycles from the start of the run, and counts."""
+"""What `replay` tells: cycles of the run, of its first and its last vector; waits and beats."""
 
 _FIELDS = (
     *("kind", "mode", "raw", "barrier", "kernel_height", "kernel_width", "stride_y", "stride_x"),
@@ -118,8 +117,11 @@ def tile_table(
     return table
 
 
-def constants(machine: Machine) -> Table:
-    """Return what the kernel is told of an accelerator and its memory."""
+def constants(machine: Machine, leaps: bool = True) -> Table:
+    """Return what the kernel is told of an accelerator and its memory.
+
+    Without `leaps` it goes through what repeats itself, too, to the same end.
+    """
     memory = machine.memory
     known = {
         **machine.latency,
@@ -128,12 +130,13 @@ def constants(machine: Machine) -> Table:
         "weight_rows": machine.accelerator.weight_rows,
         "latency": memory.latency,
         "interval": round(memory.beat_cycles * INTERVAL_ONE),
+        "leaps": int(leaps),
     }
     return np.array([known[name] for name in MACHINE], np.int64)
 
 
-def replay(table: Table, machine: Table) -> tuple[int, Table]:
-    """Return the cycles of a run, and of each tile the `TIMES`.
+def replay(table: Table, machine: Table) -> dict[str, int]:
+    """Return the `TOTALS` of a run.
 
     Parameters
     ----------
@@ -142,17 +145,19 @@ def replay(table: Table, machine: Table) -> tuple[int, Table]:
     machine : ndarray of int64
         As `constants` makes it.
     """
-    times = np.empty((len(table), len(TIMES)), np.int64)
-    cycles = _run()(machine, np.ascontiguousarray(table), times, len(table))
-    if cycles < 0:
+    totals = np.empty(len(TOTALS), np.int64)
+    _run()(machine, np.ascontiguousarray(table), totals, len(table))
+    found = dict(zip(TOTALS, totals.tolist(), strict=True))
+    if found["cycles"] < 0:
         raise RuntimeError("the run of these tiles does not end: descriptors must be legal")
-    return int(cycles), times
+    return found
 
 
 @cache
-def _run() -> ctypes._NamedFuncPointer:
+def _run() -> Callable[..., None]:
     function = ctypes.CDLL(str(build_kernel(SOURCE))).cycles_run
     array = np.ctypeslib.ndpointer(np.int64, flags="C_CONTIGUOUS")
     function.argtypes = [array, array, array, ctypes.c_int64]
-    function.restype = ctypes.c_int64
-    return function
+    function.restype = None
+    run: Callable[..., None] = function
+    return run

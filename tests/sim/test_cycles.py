@@ -13,6 +13,8 @@ from dybit.quant.workloads import table
 from dybit.scripts.engine_cost import machine_of
 from dybit.sim.board_driver import PlanError
 from dybit.sim.cycles import AcceleratorCost, Machine, Memory, layer_cycles, network_cycles
+from dybit.sim.cycles.kernel import Table, constants, replay
+from dybit.sim.cycles.layer_cycles import forget
 
 ARRAY = ArrayConfig(rows=16, columns=16, max_reduction=4608, accumulator_depth=512, modes=MODES)
 ACCELERATOR = AcceleratorConfig(parameter_groups=512, depthwise_kernel=3)
@@ -100,6 +102,31 @@ def test_cost_is_that_of_the_layer(machine: Machine) -> None:
 def test_bandwidth() -> None:
     assert Memory.of_bandwidth(1.6e9, 200e6) == Memory(40, 2.0)
     assert Memory.of_bandwidth(100e9, 200e6, 7) == Memory(7, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "depth", "memory"),
+    [(16, 16, 1024, Memory()), (8, 32, 128, Memory(100, 2.5)), (64, 64, 512, Memory(7))],
+)
+def test_leaps_lead_where_steps_do(
+    rows: int, columns: int, depth: int, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = ARRAY.model_copy(update={"rows": rows, "columns": columns, "accumulator_depth": depth})
+    machine = machine_of(array, AcceleratorConfig(parameter_groups=1024), memory)
+    tables: list[Table] = []
+
+    def spy(table: Table, constants: Table) -> dict[str, int]:
+        tables.append(table)
+        return replay(table, constants)
+
+    monkeypatch.setattr("dybit.sim.cycles.counts.replay", spy)
+    forget()
+    for mode in (W8A8, PrecisionMode(2, 2)):
+        for layer in table("resnet18").array_layers:
+            layer_cycles(layer, mode, machine)
+    assert len(tables) == 24
+    for each in tables:
+        assert replay(each, constants(machine)) == replay(each, constants(machine, leaps=False))
 
 
 @pytest.mark.parametrize(
