@@ -131,6 +131,17 @@ def test_random_layers(opened: Open, name: str, vectors: Callable[[str, int], No
 
 
 @pytest.mark.rtl
+@pytest.mark.full
+def test_layers_of_resnet18_at_full_size(opened: Open) -> None:
+    """The first, and one of each stage, on 8 x 8 elements."""
+    device = opened("8x8")
+    w8a8, w4a4 = CONFIGS["8x8"].array.modes
+    for index in (0, 2, 7, 12, 17):
+        shape = table("resnet18").array_layers[index]
+        assert alone(device, shape, w8a8 if index == 17 else w4a4) == {}, shape.name
+
+
+@pytest.mark.rtl
 @pytest.mark.parametrize("latency", [0, 7, 300])
 def test_memories(opened: Open, latency: int) -> None:
     rng = np.random.default_rng(SEED + latency)
