@@ -1,6 +1,7 @@
 """Synthesises an emitted design for an UltraScale+ FPGA, to a netlist that Python can read."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -39,6 +40,18 @@ xilinx_dsp -family xc7
 chtype -set DSP48E2 t:DSP48E1
 chtype -set $mul t:$__soft_mul
 """
+
+
+# A thousand words and more that all begin as 0.
+_ZEROS = re.compile(r"  initial begin\n(?:    \w+\[\d+\] = \d+'h0+;\n){1000,}  end\n")
+
+
+def _without_zeros(verilog):
+    """Leave out what large memories begin with where that is 0 all over, as in block RAMs anyway.
+
+    Yosys takes each word for a cell, and three times as long for an accelerator.
+    """
+    return _ZEROS.sub("", verilog)
 
 
 def read_manifest(directory):
@@ -89,6 +102,8 @@ def synthesise(directory, blocks=None, dsp=True):
             keep = f"setattr -mod -set keep_hierarchy 1 {' '.join(kept)}"
     with tempfile.TemporaryDirectory(prefix="dybit-synthesis-") as scratch:
         netlist = Path(scratch, "netlist.json")
+        for file in manifest["verilog"]:
+            Path(scratch, file).write_text(_without_zeros((directory / file).read_text()))
         script = _SCRIPT.format(
             files=" ".join(manifest["verilog"]),
             keep=keep,
@@ -98,5 +113,5 @@ def synthesise(directory, blocks=None, dsp=True):
             top=manifest["top"],
             netlist=netlist,
         )
-        run_yosys(script, directory)
+        run_yosys(script, scratch)
         return read_netlist(netlist)

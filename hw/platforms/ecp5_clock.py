@@ -33,6 +33,8 @@ def pll_dividers(input_mhz, output_mhz):
 class ECP5Clock(Elaboratable):
     """Drives the domain ``sync`` at `mhz`, in reset until the PLL has locked.
 
+    The domain is its parent's to define.
+
     Parameters
     ----------
     pin : Signal
@@ -47,7 +49,6 @@ class ECP5Clock(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.sync = ClockDomain("sync")
         clock, locked = Signal(name="pll_clock"), Signal()
         reference, feedback, output = self.dividers
         m.submodules.pll = Instance(

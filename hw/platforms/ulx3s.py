@@ -1,9 +1,10 @@
 """ULX3S with an ECP5-85F: the self-test image."""
 
+from amaranth import *
 from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from dybit.hw.platforms.ecp5_clock import ECP5Clock
+from dybit.hw.platforms.ecp5_clock import ECP5Clock, pll_dividers
 from dybit.hw.platforms.self_test_board import SelfTestBoard
 
 __all__ = ["CLOCK_MHZ", "ulx3s_plan"]
@@ -29,8 +30,10 @@ def ulx3s_plan(module, files, mhz, name="top"):
     ValueError
         If the PLL does not make that frequency.
     """
+    pll_dividers(CLOCK_MHZ, mhz)  # refuses before anything is half built
 
     def clock(m, platform):
+        m.domains.sync = ClockDomain("sync")
         m.submodules.clock_pin = pin = io.Buffer(
             io.Direction.Input, platform.request(platform.default_clk, dir="-")
         )

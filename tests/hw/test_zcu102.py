@@ -22,6 +22,12 @@ from dybit.scripts.verilog import emit_accelerator
 from tests.hw import tcl_recorder
 from tests.hw.verilog_checks import check_with_icarus, check_with_verilator, check_with_yosys
 
+SMALL = {
+    "array": {"rows": 4, "columns": 4, "max_reduction": 99, "accumulator_depth": 16},
+    "default": {"weight_bits": 4, "activation_bits": 4},
+    "accelerator": {"weight_rows": 16, "activation_words": 64, "output_words": 64},
+}
+
 # AMD UG1182, by hand: what the board calls it, pins, standard.
 BOARD_PINS = {
     "clk125": (["G21", "F21"], "LVDS_25"),
@@ -116,7 +122,7 @@ def test_the_self_test_image_is_a_project_for_the_part(tmp_path: Path) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Verilog of a small accelerator with its wrapper, and the Tcl around it."""
     directory = tmp_path_factory.mktemp("zcu102")
-    config = QuantConfig.load("configs/all-modes.toml")
+    config = QuantConfig.from_dict(SMALL)
     manifest = emit_accelerator(config, directory / "verilog")
     (directory / "verilog/dybit_ip.v").write_text(wrapper(manifest, "dybit_ip"))
     files = ["dybit_ip.v", *manifest["verilog"]]
