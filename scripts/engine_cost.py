@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from functools import lru_cache
+
+from amaranth.hdl import UnusedElaboratable
 
 from dybit.hw.latencies import latencies
 from dybit.hw.matrix_engine import MatrixEngine
@@ -72,5 +76,9 @@ def _engine_latency(array: ArrayConfig) -> dict[str, int]:
 
 @lru_cache(maxsize=256)
 def _latency_of_one(array: str) -> dict[str, int]:
-    latency: dict[str, int] = MatrixEngine(ArrayConfig.model_validate_json(array)).latency
+    with warnings.catch_warnings():
+        # Nobody elaborates this engine. Amaranth would say so when it is freed: now, not later.
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        latency: dict[str, int] = MatrixEngine(ArrayConfig.model_validate_json(array)).latency
+        gc.collect()
     return latency
