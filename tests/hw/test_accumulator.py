@@ -53,4 +53,4 @@ def test_a_word_may_be_used_again_from_revisit_on_and_not_before(
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    run(ARRAYS[name], simulator, 10000, tmp_path, vectors)
+    run(ARRAYS[name], simulator, 3000, tmp_path, vectors)

@@ -55,7 +55,7 @@ def test_every_pair(name: str, tmp_path: Path, vectors: Callable[[str, int], Non
 
 @pytest.mark.parametrize("name", ["all-both", "narrow-r2", "narrow-r1", *SIMULATED])
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run(ARRAYS[name], "amaranth", 3000, tmp_path, vectors)
+    run(ARRAYS[name], "amaranth", 1500, tmp_path, vectors)
 
 
 @pytest.mark.cocotb
@@ -63,7 +63,7 @@ def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], No
 def test_in_cocotb(
     name: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    run(ARRAYS[name], simulator, 10000, tmp_path, vectors)
+    run(ARRAYS[name], simulator, 3000, tmp_path, vectors)
 
 
 @pytest.mark.cocotb

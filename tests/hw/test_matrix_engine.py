@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,26 @@ ARRAYS = {
 pytestmark = pytest.mark.rtl
 
 
+Engines = Callable[[str], EngineDriver]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Engines:
+    """An array's compiled engine by the array's name; made once."""
+    return cache(lambda name: driver(ARRAYS[name], "compiled", tmp_path_factory.mktemp(name)))
+
+
 @pytest.mark.parametrize("name", [name for name in ARRAYS if name != "2x3-esb"])
-def test_compiled(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    engine = driver(ARRAYS[name], "compiled", tmp_path)
+def test_compiled(name: str, compiled: Engines, vectors: Callable[[str, int], None]) -> None:
+    engine = compiled(name)
     rng = np.random.default_rng(17)
     compared = sum(run_product(engine, rng, pixels=60, most=90) for _ in range(25))
     vectors("matrix engine, compiled", compared)
 
 
 @pytest.mark.parametrize("name", ["3x2-depth5", "8x8-W8A8-W4A4", "3x2-esb"])
-def test_largest_sums(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    engine = driver(ARRAYS[name], "compiled", tmp_path)
+def test_largest_sums(name: str, compiled: Engines, vectors: Callable[[str, int], None]) -> None:
+    engine = compiled(name)
     for mode in engine.array.modes:
         for signed in engine.array.signednesses:
             vectors("matrix engine, largest sums", run_largest(engine, mode, signed))
@@ -73,7 +83,7 @@ def test_sums_shorter_than_a_column(tmp_path: Path, vectors: Callable[[str, int]
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     engine = driver(ARRAYS[name], "amaranth", tmp_path)
     rng = np.random.default_rng(18)
-    vectors("matrix engine, amaranth", sum(run_product(engine, rng, 8, 20) for _ in range(4)))
+    vectors("matrix engine, amaranth", sum(run_product(engine, rng, 8, 20) for _ in range(2)))
 
 
 @pytest.mark.cocotb
@@ -83,11 +93,11 @@ def test_in_cocotb(
 ) -> None:
     engine = driver(ARRAYS[name], simulator, tmp_path)
     rng = np.random.default_rng(19)
-    vectors(f"matrix engine, {simulator}", sum(run_product(engine, rng, 12, 40) for _ in range(4)))
+    vectors(f"matrix engine, {simulator}", sum(run_product(engine, rng, 12, 40) for _ in range(2)))
 
 
-def test_chunks_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = driver(ARRAYS["3x2-depth5"], "compiled", tmp_path).model
+def test_chunks_side_by_side(compiled: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = compiled("3x2-depth5").model
     monkeypatch.setattr(engine_driver, "CHUNK_CYCLES", 200)
     cycles: dict[int, list[int]] = {1: [], 2: [], 5: []}
     for instances, chunks in cycles.items():
@@ -99,8 +109,8 @@ def test_chunks_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert chunks == cycles[1]
 
 
-def test_refuses_what_is_not_built(tmp_path: Path) -> None:
-    engine = driver(ARRAYS["3x2-depth5"], "compiled", tmp_path)
+def test_refuses_what_is_not_built(compiled: Engines) -> None:
+    engine = compiled("3x2-depth5")
     codes = np.zeros((1, 1), np.uint8)
     nothing = np.zeros(1, np.int64)
     parameters = Requantization(DyBit(4), nothing, nothing, nothing)
