@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import cocotb
 from cocotb.triggers import FallingEdge
-from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiResp
-from cocotbext.axi.axi_ram import AxiRamRead, AxiRamWrite
+from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster
 
 from dybit.quant.accelerator_config import AcceleratorConfig
 from dybit.quant.array_config import ArrayConfig
 from tests.hw.cocotb_benches import bench
+from tests.hw.cocotb_benches.copy_tests import pauses
+from tests.hw.cocotb_benches.faulty_memory import BASE, SIZE, Faults, FaultyRead, FaultyWrite
+from tests.hw.cocotb_benches.held import watch
 from tests.hw.job_memory import Shelf
 from tests.hw.tile_jobs import TileJob, draw_job, list_of
 
 __all__ = [
     "ACCELERATOR",
     "ARRAY",
-    "BASE",
     "SCALE",
-    "SIZE",
     "START",
     "Bench",
     "Ended",
@@ -41,92 +41,14 @@ ACCELERATOR = AcceleratorConfig.model_validate(bench.PARAMETERS["accelerator"])
 OFFSETS: dict[str, int] = bench.PARAMETERS["offsets"]
 SCALE: int = bench.PARAMETERS["scale"]
 
-BASE = 0xA5_0000_0000
-SIZE = 1 << 18
-
 START = 1
 DONE, IDLE, READY, INTERRUPT = 1 << 1, 1 << 2, 1 << 3, 1 << 9
 PATIENCE = 100_000
 
 
-class Faults:
-    """Where memory answers with an error, in place of doing anything: beyond its ends, at least."""
-
-    def __init__(self) -> None:
-        self._places: list[tuple[range, AxiResp]] = []
-
-    def add(self, place: range, response: AxiResp) -> None:
-        self._places.append((place, response))
-
-    def clear(self) -> None:
-        self._places.clear()
-
-    def at(self, address: int, size: int) -> AxiResp:
-        """Return the response to an access of some bytes."""
-        for place, response in self._places:
-            if address < place.stop and place.start < address + size:
-                return response
-        inside = BASE <= address < BASE + SIZE
-        return AxiResp.OKAY if inside else AxiResp.DECERR
-
-
-class FaultyRead(AxiRamRead):
-    """Reads of a memory, of which the faulty part answers noise with an error."""
-
-    def __init__(self, *arguments: Any, faults: Faults, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.beats = 0
-        self._faults = faults
-        self._response = AxiResp.OKAY
-        send = self.r_channel.send
-
-        async def answer(transfer: Any) -> None:
-            transfer.rresp = self._response
-            self.beats += 1
-            await send(transfer)
-
-        self.r_channel.send = answer
-
-    async def _read(self, address: int, length: int) -> bytes:
-        self._response = self._faults.at(address, length)
-        if self._response != AxiResp.OKAY:
-            return random.randbytes(length)
-        return bytes(self.read(address - BASE, length))
-
-
-class FaultyWrite(AxiRamWrite):
-    """Writes to a memory, of which the faulty part stays as it is and answers with an error."""
-
-    def __init__(self, *arguments: Any, faults: Faults, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._faults = faults
-        self._response = AxiResp.OKAY
-        self.beats = 0
-        send = self.b_channel.send
-        take = self.w_channel.recv
-
-        async def answer(transfer: Any) -> None:
-            transfer.bresp, self._response = self._response, AxiResp.OKAY
-            await send(transfer)
-
-        async def taken() -> Any:
-            self.beats += 1
-            return await take()
-
-        self.b_channel.send = answer
-        self.w_channel.recv = taken
-
-    async def _write(self, address: int, data: bytes) -> None:
-        response = self._faults.at(address, len(data))
-        if response == AxiResp.OKAY:
-            self.write(address - BASE, data)
-        else:
-            self._response = response
-
-
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended, by the registers; `descriptor` counts only where there is a code."""
+    """How a run ended, by the registers."""
 
     code: int = 0
     detail: int = 0
@@ -154,28 +76,48 @@ class Bench:
     -------
     expected : bytearray
         The memory, from `BASE` on, as it must be.
-    faults : Faults
+    read_faults, write_faults : Faults
+    outstanding : int
+        Bursts that the bus knows of and has not answered.
     """
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
         dut.rst.value = 1
         bus = AxiBus.from_prefix(dut, "m_axi_gmem")
-        self.faults = Faults()
-        self.reads = FaultyRead(bus.read, dut.clk, dut.rst, size=SIZE, faults=self.faults)
-        self.writes = FaultyWrite(
-            bus.write, dut.clk, dut.rst, mem=self.reads.mem, size=SIZE, faults=self.faults
-        )
+        clock, faults = (dut.clk, dut.rst), (Faults(), Faults())
+        self.read_faults, self.write_faults = faults
+        self.reads = FaultyRead(bus.read, *clock, size=SIZE, faults=faults[0])
+        memory = {"size": SIZE, "mem": self.reads.mem}
+        self.writes = FaultyWrite(bus.write, *clock, **memory, faults=faults[1])
         for model in (self.reads, self.writes):
             model.log.setLevel(logging.WARNING)  # a line for each burst takes longer than the burst
         self.host = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), dut.clk, dut.rst)
+        self.outstanding = 0
         self.expected = bytearray(random.randbytes(SIZE))
         self.reads.write(0, self.expected)
 
     async def begin(self) -> None:
         """Reset, and watch the bus from now on."""
         cocotb.start_soon(watch(self.dut))
+        cocotb.start_soon(self._count())
         await bench.start(self.dut)
+
+    async def _count(self) -> None:
+        dut = self.dut
+        ends = [(dut.m_axi_gmem_rvalid, dut.m_axi_gmem_rready, dut.m_axi_gmem_rlast)]
+        ends += [(dut.m_axi_gmem_bvalid, dut.m_axi_gmem_bready)]
+        begins = [
+            (getattr(dut, f"m_axi_gmem_{c}valid"), getattr(dut, f"m_axi_gmem_{c}ready"))
+            for c in ("ar", "aw")
+        ]
+        while True:
+            await FallingEdge(dut.clk)
+            if dut.rst.value == 1:
+                self.outstanding = 0
+                continue
+            self.outstanding += sum(all(s.value == 1 for s in begin) for begin in begins)
+            self.outstanding -= sum(all(s.value == 1 for s in end) for end in ends)
 
     def pause(self, chance: float) -> None:
         """Let every channel pause at random, each with a chance of its own."""
@@ -232,6 +174,7 @@ class Bench:
     async def end(self, start_while_busy: bool = False) -> Ended:
         """Wait for the end of a run; check all that tells of it, and acknowledge it."""
         await self.interrupted()
+        assert self.outstanding == 0
         error = await self.get("ERROR")
         ended = Ended(error & 255, error >> 8 & 255, await self.get("ERROR_DESCRIPTOR"))
         assert error >> 16 == 0
@@ -270,50 +213,22 @@ class Bench:
             raise AssertionError(f"{len(wrong)} bytes from {BASE + wrong[0]:#x} on are wrong")
         bench.count(count)
 
-    def compare_cut_short(self, jobs: Iterable[TileJob]) -> None:
-        """Compare the memory after a run that did not end well: any byte of `jobs` may be there."""
+    def compare_cut_short(self, jobs: Iterable[TileJob]) -> list[TileJob]:
+        """Compare the memory after a run that did not end well: any byte of `jobs` may be there.
+
+        Return those that are there in part.
+        """
         found = self.reads.read(0, SIZE)
+        parts = []
         for job in jobs:
+            news = []
             for address, data in job.outputs.items():
                 for at, byte in enumerate(data, address - BASE):
                     assert found[at] in (byte, self.expected[at]), f"{BASE + at:#x}"
+                    if byte != self.expected[at]:
+                        news.append(found[at] == byte)
                     self.expected[at] = found[at]
+            if any(news) and not all(news):
+                parts.append(job)
         self.compare(1)
-
-
-def pauses(chance: float) -> Iterator[bool]:
-    while True:
-        yield random.random() < chance
-
-
-HELD = {
-    "m_axi_gmem_ar": ("addr", "len", "size", "burst", "cache", "prot", "id"),
-    "m_axi_gmem_aw": ("addr", "len", "size", "burst", "cache", "prot", "id"),
-    "m_axi_gmem_w": ("data", "strb", "last"),
-    "s_axi_control_b": ("resp",),
-    "s_axi_control_r": ("data", "resp"),
-}
-"""What the accelerator sends, which must not change until it is taken."""
-
-
-async def watch(dut: Any) -> None:
-    """See that nothing offered on the bus is taken back or changes, whenever there is no reset."""
-    channels = []
-    for prefix, members in HELD.items():
-        valid, ready = (getattr(dut, f"{prefix}{name}") for name in ("valid", "ready"))
-        channels.append((prefix, valid, ready, [getattr(dut, f"{prefix}{m}") for m in members]))
-    waiting: dict[str, list[int]] = {}
-    while True:
-        await FallingEdge(dut.clk)
-        in_reset = dut.rst.value == 1
-        for prefix, valid, ready, members in channels:
-            if in_reset or valid.value != 1:
-                assert in_reset or prefix not in waiting, f"{prefix}valid fell"
-                waiting.pop(prefix, None)
-                continue
-            if prefix in waiting or ready.value != 1:
-                sent = [int(member.value) for member in members]
-                assert waiting.get(prefix, sent) == sent, f"{prefix} changed"
-                waiting[prefix] = sent
-            if ready.value == 1:
-                waiting.pop(prefix, None)
+        return parts

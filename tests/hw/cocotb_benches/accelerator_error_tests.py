@@ -16,20 +16,21 @@ from tests.hw.cocotb_benches import bench
 from tests.hw.cocotb_benches.accelerator_bench import (
     ACCELERATOR,
     ARRAY,
-    BASE,
     SCALE,
-    SIZE,
     Bench,
     Ended,
     draw,
     drawing,
     empty_shelf,
 )
+from tests.hw.cocotb_benches.copy_tests import pauses
+from tests.hw.cocotb_benches.faulty_memory import BASE, SIZE
 from tests.hw.descriptors import DESCRIPTOR_BYTES, broken_rules, illegal, pack
-from tests.hw.job_memory import LINE
+from tests.hw.job_memory import BEAT, LINE
 from tests.hw.tile_jobs import TileJob, list_of
 
 RULES: list[str] = bench.PARAMETERS["rules"]
+BURST = 64 * BEAT
 ILLEGAL, LIST = 1, 2
 READ = {AxiResp.SLVERR: 3, AxiResp.DECERR: 4}
 WRITE = {AxiResp.SLVERR: 5, AxiResp.DECERR: 6}
@@ -61,7 +62,8 @@ class Failing:
 
     async def recovers(self) -> None:
         """See that the next run is right."""
-        self.device.faults.clear()
+        self.device.read_faults.clear()
+        self.device.write_faults.clear()
         # Something else, so that what the last one left there does not do.
         self.device.load(*garbage(self.control))
         await self.device.run([self.control], self.shelf)
@@ -108,12 +110,13 @@ async def bus_errors(dut: Any) -> None:
             content = list_of(jobs)
             address = device.prepare(jobs, content, failing.shelf)
             if client == "list":
-                first = address + DESCRIPTOR_BYTES * at
-                wrong = range(first, first + DESCRIPTOR_BYTES)
+                first, size = address + DESCRIPTOR_BYTES * at, DESCRIPTOR_BYTES
             else:
                 first, size = extent(jobs[at], client)
-                wrong = range(first + random.randrange(size), first + size)
-            device.faults.add(wrong, response)
+            begin = random.randrange(size)
+            wrong = range(first + begin, first + random.randrange(begin, size) + 1)
+            faults = device.write_faults if client == "output_address" else device.read_faults
+            faults.add(wrong, response)
             await device.start(address, len(jobs))
             ended = await device.end()
             assert ended.code == (WRITE if client == "output_address" else READ)[response], client
@@ -130,6 +133,38 @@ def extent(job: TileJob, client: str) -> tuple[int, int]:
     address = job.fields[client]
     content = job.outputs if client == "output_address" else job.inputs
     return address, len(content[address])
+
+
+@cocotb.test()
+async def stopped_while_writing(dut: Any) -> None:
+    """What is being written when a burst before it has failed is left half written, not wrong."""
+    failing = Failing(dut)
+    device = failing.device
+    await device.begin()
+    halves = 0
+    for _ in range(3 * SCALE):
+        device.pause(0.0)
+        device.writes.w_channel.set_pause_generator(pauses(random.choice([0.3, 0.7])))
+        failing.jobs(0)
+        jobs = [failing.shelf.put(job) for job in (large(), small())]
+        response = random.choice(list(WRITE))
+        ((first, content),) = jobs[0].outputs.items()
+        wrong = first + random.randrange(len(content) - BURST)
+        device.write_faults.add(range(wrong, wrong + 1), response)
+        await device.start(device.prepare(jobs, list_of(jobs), failing.shelf), len(jobs))
+        ended = await device.end()
+        assert (ended.code, ended.detail) == (WRITE[response], 0)
+        halves += len(device.compare_cut_short(jobs))
+        await failing.recovers()
+    assert halves > SCALE
+
+
+def large() -> TileJob:
+    """Return a layer that stores more than two bursts at once."""
+    while True:
+        job = draw()
+        if job.fields["output_rows"] == 1 and job.fields["output_row_bytes"] > 2 * BURST:
+            return job
 
 
 @cocotb.test()
