@@ -9,7 +9,13 @@ from dybit.hw.encoder import Encoder
 from dybit.hw.esb_encoder import ESBEncoder
 from dybit.hw.mode import mode_shape
 from dybit.hw.output_format import OutputFormat
-from dybit.hw.requantizer import BIAS_BITS, MULTIPLIER_BITS, SHIFT_BITS, Requantizer
+from dybit.hw.requantizer import (
+    BIAS_BITS,
+    DSP48E2_BITS,
+    MULTIPLIER_BITS,
+    SHIFT_BITS,
+    Requantizer,
+)
 from dybit.hw.systolic_array import (
     ActivationsSignature,
     PartialSumsSignature,
@@ -50,6 +56,8 @@ class MatrixEngine(wiring.Component):
     array : dybit.quant.config.ArrayConfig
     further_sums : bool
         Partial sums come from elsewhere, too.
+    factor_bits : int
+        Widest unsigned operand of one of the FPGA's multipliers, for the re-quantisers.
 
     Members
     -------
@@ -69,8 +77,9 @@ class MatrixEngine(wiring.Component):
         Partial sums besides the array's; never in a cycle in which those arrive.
     """
 
-    def __init__(self, array, further_sums=False):
+    def __init__(self, array, further_sums=False, factor_bits=DSP48E2_BITS):
         self.array = array
+        self.factor_bits = factor_bits
         self.systolic_array = SystolicArray(array, accumulator_tag(array))
         lane_shape = range(max(2, array.max_lanes))
         parameters = wiring.Signature(
@@ -153,7 +162,7 @@ class MatrixEngine(wiring.Component):
             ]
 
             m.submodules[f"requantizer_{c}"] = requantizer = Requantizer(
-                bits, bits, array_encoder(self.array)
+                bits, bits, array_encoder(self.array), self.factor_bits
             )
             parameters = self._parameters(m, c, drain_lane)
             m.d.comb += [

@@ -9,7 +9,7 @@ from dybit.hw.output_format import CODE_BITS, OutputFormat
 from dybit.hw.pipeline import carry, handshake, stage_register
 from dybit.hw.sticky_shift import shift_right
 
-__all__ = ["BIAS_BITS", "MULTIPLIER_BITS", "SHIFT_BITS", "Requantizer"]
+__all__ = ["BIAS_BITS", "DSP48E2_BITS", "MULTIPLIER_BITS", "SHIFT_BITS", "Requantizer"]
 
 BIAS_BITS = 48
 """Width of a bias, and the widest sum there is: every layer keeps |acc + bias| below 2^47."""
@@ -17,8 +17,11 @@ BIAS_BITS = 48
 MULTIPLIER_BITS = 16
 SHIFT_BITS = 6
 
-_DSP_BITS = 26
+DSP48E2_BITS = 26
 """Widest unsigned operand of a DSP48E2: its multiplier is 27 x 18, signed."""
+
+_PARTS = 3
+"""Products of which a product may be put together."""
 
 
 class Requantizer(wiring.Component):
@@ -45,6 +48,8 @@ class Requantizer(wiring.Component):
         below ``2^(sum_bits - 1)``. Up to 27 bits the product takes one DSP block, above two.
     encoder : Encoder or ESBEncoder, optional
         What makes the codes; an `Encoder` of every width by default.
+    factor_bits : int
+        Widest unsigned operand of one of the FPGA's multipliers, at least a third of the sum.
 
     Members
     -------
@@ -62,7 +67,9 @@ class Requantizer(wiring.Component):
 
     LATENCY = 7 + Encoder.LATENCY
 
-    def __init__(self, accumulator_bits, sum_bits=BIAS_BITS, encoder=None):
+    def __init__(
+        self, accumulator_bits, sum_bits=BIAS_BITS, encoder=None, factor_bits=DSP48E2_BITS
+    ):
         if accumulator_bits not in range(2, BIAS_BITS + 1):
             raise ValueError(f"accumulator_bits must be 2 to {BIAS_BITS}, not {accumulator_bits!r}")
         if sum_bits not in range(accumulator_bits, BIAS_BITS + 1):
@@ -70,6 +77,10 @@ class Requantizer(wiring.Component):
                 f"sum_bits must be accumulator_bits, {accumulator_bits}, to {BIAS_BITS}, "
                 f"not {sum_bits!r}"
             )
+        least = -(-(sum_bits - 1) // _PARTS)
+        if factor_bits < least:
+            raise ValueError(f"factor_bits must be at least {least}, not {factor_bits!r}")
+        self.factor_bits = factor_bits
         self.accumulator_bits = accumulator_bits
         self.sum_bits = sum_bits
         if encoder is None:
@@ -99,7 +110,10 @@ class Requantizer(wiring.Component):
         m.submodules.encoder = encoder = self.encoder
 
         size_bits = self.sum_bits - 1
-        low_bits = min(size_bits, _DSP_BITS)
+        # One multiplier, two, or three: then the low product is put together from two.
+        first_bits = min(size_bits, self.factor_bits)
+        three = size_bits > 2 * self.factor_bits
+        low_bits = 2 * first_bits if three else first_bits
         high_bits = size_bits - low_bits
         product_bits = size_bits + MULTIPLIER_BITS
         # The number with its first bit after the point, and above it what the last two digits
@@ -117,9 +131,10 @@ class Requantizer(wiring.Component):
             common
             | {
                 "multiplier": MULTIPLIER_BITS,
-                "low": low_bits + MULTIPLIER_BITS,
+                "low": first_bits + MULTIPLIER_BITS,
                 "high_size": high_bits,
             }
+            | ({"middle": first_bits + MULTIPLIER_BITS} if three else {})
         )
         high_done = stage_register(
             common | {"low": low_bits + MULTIPLIER_BITS, "high": high_bits + MULTIPLIER_BITS}
@@ -148,7 +163,7 @@ class Requantizer(wiring.Component):
                 sized.negative.eq(summed.sum < 0),
                 sized.size.eq(abs(summed.sum)),
                 carry(low_done, sized),
-                low_done.low.eq(sized.size[:low_bits] * sized.multiplier),
+                low_done.low.eq(sized.size[:first_bits] * sized.multiplier),
                 low_done.high_size.eq(sized.size[low_bits:]),
                 carry(high_done, low_done),
                 high_done.high.eq(low_done.high_size * low_done.multiplier),
@@ -166,5 +181,12 @@ class Requantizer(wiring.Component):
                 scaled.sticky.eq(coarse.sticky | fours_lost | ones_lost),
                 scaled.output_format.eq(coarse.output_format),
             ]
+            if three:
+                middle = sized.size[first_bits:low_bits] * sized.multiplier
+                carried = low_done.middle + low_done.low[first_bits:]
+                m.d.sync += [
+                    low_done.middle.eq(middle),
+                    high_done.low.eq(Cat(low_done.low[:first_bits], carried)),
+                ]
 
         return m

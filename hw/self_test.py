@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.matrix_engine import MatrixEngine
 from dybit.hw.mode import mode_case, mode_shape
 from dybit.hw.random_source import RandomSource
+from dybit.hw.requantizer import DSP48E2_BITS
 from dybit.hw.self_test_report import SIGNATURE_BITS, SelfTestReport
 from dybit.hw.self_test_sequencer import SelfTestSequencer
 from dybit.hw.signature import Signature
@@ -32,6 +33,8 @@ class SelfTest(wiring.Component):
         Clock cycles of a bit on the serial line.
     pause_cycles : int
         Clock cycles between two tests, at least 1.
+    factor_bits : int
+        See `MatrixEngine`.
 
     Members
     -------
@@ -50,7 +53,7 @@ class SelfTest(wiring.Component):
         If there is not one signature a mode.
     """
 
-    def __init__(self, plan, signatures, bit_cycles, pause_cycles):
+    def __init__(self, plan, signatures, bit_cycles, pause_cycles, factor_bits=DSP48E2_BITS):
         if len(signatures) != len(plan.array.modes):
             raise ValueError(
                 f"signatures must be {len(plan.array.modes)}, one a mode, not {len(signatures)}"
@@ -59,6 +62,7 @@ class SelfTest(wiring.Component):
         self.signatures = tuple(signatures)
         self.bit_cycles = bit_cycles
         self.pause_cycles = pause_cycles
+        self.factor_bits = factor_bits
         super().__init__(
             {
                 "inject": In(1),
@@ -72,7 +76,7 @@ class SelfTest(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         array = self.plan.array
-        m.submodules.engine = engine = MatrixEngine(array)
+        m.submodules.engine = engine = MatrixEngine(array, factor_bits=self.factor_bits)
         sums, codes = engine.accumulators, engine.codes
         m.submodules.source = source = RandomSource(self.plan.word_bits)
         m.submodules.sums = sums_signature = Signature(len(sums.data.as_value()))

@@ -39,8 +39,8 @@ def build_ulx3s(
     report = output / "report.json"
     report.unlink(missing_ok=True)
     with console.status(f"synthesising {config.name}"):
-        counts = fit(config.name, config.array, part, lambda a: _synthesise(a, mhz, output))
-    design = emit_self_test(config.array, mhz, output / "verilog")
+        counts = fit(config.name, config.array, part, lambda a: _synthesise(a, mhz, output, part))
+    design = emit_self_test(config.array, mhz, output / "verilog", part.factor_bits)
     with console.status(f"placing and routing {config.name}, minutes"):
         placed = place_image(output, seed, NAME)
     with console.status("packing"):
@@ -50,9 +50,9 @@ def build_ulx3s(
     return found
 
 
-def _synthesise(array: ArrayConfig, mhz: int, output: Path) -> Counts:
+def _synthesise(array: ArrayConfig, mhz: int, output: Path, part: Part) -> Counts:
     output.mkdir(parents=True, exist_ok=True)
-    design = emit_self_test(array, mhz, output / "verilog")
+    design = emit_self_test(array, mhz, output / "verilog", part.factor_bits)
     try:
         plan = ulx3s_plan(MODULE, design.files, mhz, NAME)
     except ValueError as error:

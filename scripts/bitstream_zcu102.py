@@ -132,7 +132,7 @@ def write_self_test(config: QuantConfig, output: Path) -> dict[str, str]:
     """Write the project of the self-test image; return the signatures it must find."""
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dybit-self-test-") as scratch:
-        design = emit_self_test(config.array, CLOCK_MHZ, Path(scratch))
+        design = emit_self_test(config.array, CLOCK_MHZ, Path(scratch), XCZU9EG.factor_bits)
     zcu102_plan(MODULE, design.files).extract(output)
     return design.signatures
 

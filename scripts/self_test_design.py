@@ -37,8 +37,12 @@ class SelfTestDesign:
     signatures: dict[str, str]
 
 
-def emit_self_test(array: ArrayConfig, mhz: int, directory: Path) -> SelfTestDesign:
+def emit_self_test(
+    array: ArrayConfig, mhz: int, directory: Path, factor_bits: int
+) -> SelfTestDesign:
     """Write the self-test of `array`, at a clock of `mhz`, into `directory`.
+
+    `factor_bits` is the width of the part's multipliers.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def emit_self_test(array: ArrayConfig, mhz: int, directory: Path) -> SelfTestDes
     plan = SelfTestPlan(array)
     signatures = expected_signatures(plan)
     hertz = mhz * 1_000_000
-    design = SelfTest(plan, signatures, bit_cycles=round(hertz / BAUD), pause_cycles=hertz)
+    design = SelfTest(plan, signatures, round(hertz / BAUD), hertz, factor_bits)
     manifest = emit(design, MODULE, directory, parameters=array.model_dump(mode="json"))
     return SelfTestDesign(
         manifest,

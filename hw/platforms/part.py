@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from dybit.hw.requantizer import DSP48E2_BITS
+
 __all__ = ["LFE5U_85F", "XCZU9EG", "Part"]
 
 
@@ -16,6 +18,8 @@ class Part:
         How many it has, in the units of its family.
     fraction : dict of str to float
         How much of each a design may take; beyond, placement rarely ends well.
+    factor_bits : int
+        Widest unsigned operand of a multiplier in its DSP blocks.
     """
 
     name: str
@@ -24,6 +28,7 @@ class Part:
     dsp: int
     bram: int
     fraction: dict[str, float]
+    factor_bits: int
 
     def limit(self, kind):
         """Return how many of `kind` a design may take."""
@@ -44,7 +49,7 @@ class Part:
 
 # Lattice FPGA-DS-02012, table 1.1.
 LFE5U_85F = Part(
-    "LFE5U-85F", 83640, 83640, 156, 208, {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 1.0}
+    "LFE5U-85F", 83640, 83640, 156, 208, {"lut": 0.85, "ff": 0.85, "dsp": 1.0, "bram": 1.0}, 18
 )
 
 # AMD DS891, table 3; LUT and DSP as a design that still routes at speed may fill them.
@@ -55,4 +60,5 @@ XCZU9EG = Part(
     2520,
     912,
     {"lut": 0.7, "ff": 0.8, "dsp": 0.8, "bram": 0.8},
+    DSP48E2_BITS,
 )

@@ -51,6 +51,17 @@ def test_exact(accumulator_bits: int, sum_bits: int, vectors: Vectors) -> None:
     vectors("requantizer, Amaranth's simulator", len(cases))
 
 
+@pytest.mark.rtl
+@pytest.mark.parametrize(("bits", "factor_bits"), [(48, 18), (48, 16), (37, 18), (38, 18), (20, 9)])
+def test_exact_with_narrower_multipliers(bits: int, factor_bits: int, vectors: Vectors) -> None:
+    cases = [
+        *extremes(bits, bits, FORMATS[::3]),
+        *random_requantizations(500, 23, bits, bits, FORMATS),
+    ]
+    check(cases, Requantizer(bits, bits, factor_bits=factor_bits))
+    vectors("requantizer, Amaranth's simulator", len(cases))
+
+
 def test_random_cases_are_aimed_at_every_code() -> None:
     cases = random_requantizations(20_000, 14, 48, 48, FORMATS)
     reached = {(case.output, case.code) for case in cases}
@@ -123,3 +134,8 @@ def test_sum_bits_are_refused(bits: object) -> None:
     message = f"sum_bits must be accumulator_bits, 32, to 48, not {bits!r}$"
     with pytest.raises(ValueError, match=message):
         Requantizer(32, bits)
+
+
+def test_factor_bits_are_refused() -> None:
+    with pytest.raises(ValueError, match="factor_bits must be at least 16, not 15"):
+        Requantizer(48, 48, factor_bits=15)

@@ -164,7 +164,9 @@ class TestFit:
         )
 
     def test_a_try_that_fails_is_followed_by_another(self) -> None:
-        part = Part("x", 9000, 99999, 9999, 99, {"lut": 1.0, "ff": 1.0, "dsp": 1.0, "bram": 1.0})
+        part = Part(
+            "x", 9000, 99999, 9999, 99, {"lut": 1.0, "ff": 1.0, "dsp": 1.0, "bram": 1.0}, 18
+        )
         # By its share of LUTs 4 x 4 would do, but what does not shrink takes 2,000 of them.
         with pytest.raises(ConfigError, match=r"rows = 4, columns = 3 fits$"):
             fit("mine", array(5, 5), part, measure)
@@ -174,13 +176,15 @@ class TestFit:
             fit("mine", array(16, 16), LFE5U_85F, measure, (4, 8, 16))
 
     def test_where_nothing_fits(self) -> None:
-        part = Part("x", 10, 10, 10, 10, {"lut": 1.0, "ff": 1.0, "dsp": 1.0, "bram": 1.0})
+        part = Part("x", 10, 10, 10, 10, {"lut": 1.0, "ff": 1.0, "dsp": 1.0, "bram": 1.0}, 18)
         with pytest.raises(ConfigError, match=r"no smaller array fits; take fewer modes or"):
             fit("mine", array(2, 2), part, measure)
 
 
 def test_a_config_too_large_for_the_part(tmp_path: Path) -> None:
-    part = Part("half a tile", 300, 9999, 99, 99, {"lut": 0.5, "ff": 1.0, "dsp": 1.0, "bram": 1.0})
+    part = Part(
+        "half a tile", 300, 9999, 99, 99, {"lut": 0.5, "ff": 1.0, "dsp": 1.0, "bram": 1.0}, 18
+    )
     tiny = QuantConfig.load(config(TINY, tmp_path))
     with pytest.raises(ConfigError, match=r"^mine: .* 1 x 1 is not .*: LUT [\d,]+ of at most 150 "):
         build_ulx3s(tiny, tmp_path / "out", 50, 1, part)
