@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from dybit.quant.array_config import ArrayConfig
-from tests.hw.tile_jobs import PAGE, TileJob
+from tests.hw.tile_jobs import PAGE, TileJob, in_rows
 
 __all__ = ["BEAT", "LINE", "Shelf"]
 
@@ -57,6 +57,15 @@ class Shelf:
         self.end = address + size
         assert self.end + EDGE < self.top, "the memory is too small"
         return address
+
+    def spread(self, job: TileJob) -> TileJob:
+        """Return the layer placed, with gaps between rows, or pixels, of its output, if it may."""
+        f = job.fields
+        if f["output_rows"] == 1:
+            pixels = f["output_height"] * f["output_width_pixels"]
+            rows = self.rng.choice((1, f["output_height"], pixels))
+            job = in_rows(job, rows, self.array.rows * self.rng.randrange(5))
+        return self.put(job)
 
     def put(self, job: TileJob, starts: Mapping[str, int] | None = None) -> TileJob:
         """Return the same layer with its buffers placed.

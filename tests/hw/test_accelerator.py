@@ -88,7 +88,7 @@ class Bench:
     def run_drawn(self, lists: int) -> None:
         for _ in range(lists):
             shelf = self.shelf()
-            self.run([shelf.put(self.draw()) for _ in range(self.rng.randint(1, 6))], shelf)
+            self.run([shelf.spread(self.draw()) for _ in range(self.rng.randint(1, 6))], shelf)
         kinds = {"codes", "raw", "array", *map(str, self.array.modes)}
         if self.accelerator.depthwise_kernel:
             kinds.add("unit")

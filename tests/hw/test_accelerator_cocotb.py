@@ -61,7 +61,7 @@ def run(
 
 
 def test_verilator(tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    vectors("accelerator 8x4, cocotb, verilator", run("8x4", ALL, tmp_path, "verilator", 1, 2))
+    vectors("accelerator 8x4, cocotb, verilator", run("8x4", ALL, tmp_path, "verilator", 1, 1))
 
 
 def test_icarus(

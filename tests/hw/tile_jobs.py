@@ -15,7 +15,7 @@ from dybit.quant.precision import MODES, PrecisionMode
 from dybit.sim import golden
 from tests.hw.descriptors import broken_rules, pack
 
-__all__ = ["TileJob", "draw_job", "list_of"]
+__all__ = ["TileJob", "draw_job", "in_rows", "list_of"]
 
 PAGE = 1 << 16
 """Addresses of a job's buffers are this far apart."""
@@ -44,6 +44,30 @@ def list_of(jobs: list[TileJob]) -> bytes:
         fields = job.fields | {"last": int(index == len(jobs) - 1)}
         parts.append(pack(fields).to_bytes(128, "little"))
     return b"".join(parts)
+
+
+def in_rows(job: TileJob, rows: int, gap: int) -> TileJob:
+    """Return a layer that stores everything in one row with so many instead, of equal size.
+
+    Parameters
+    ----------
+    job
+    rows
+        A divisor of the output's pixels.
+    gap
+        Bytes from a row's end to the next one; a multiple of R.
+    """
+    f = job.fields
+    ((address, content),) = job.outputs.items()
+    size = len(content) // rows
+    fields = f | {
+        "output_rows": rows,
+        "output_row_bytes": size,
+        "output_row_stride": size + gap,
+        "output_row_words": f["output_row_words"] // rows,
+    }
+    parts = {address + i * (size + gap): content[i * size : (i + 1) * size] for i in range(rows)}
+    return TileJob(fields, job.inputs, parts)
 
 
 def draw_job(

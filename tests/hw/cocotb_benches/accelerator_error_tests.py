@@ -142,7 +142,7 @@ async def stopped_while_writing(dut: Any) -> None:
     device = failing.device
     await device.begin()
     halves = 0
-    for _ in range(3 * SCALE):
+    for _ in range(4 * SCALE):
         device.pause(0.0)
         device.writes.w_channel.set_pause_generator(pauses(random.choice([0.3, 0.7])))
         failing.jobs(0)
@@ -156,7 +156,7 @@ async def stopped_while_writing(dut: Any) -> None:
         assert (ended.code, ended.detail) == (WRITE[response], 0)
         halves += len(device.compare_cut_short(jobs))
         await failing.recovers()
-    assert halves > SCALE
+    assert halves >= SCALE
 
 
 def large() -> TileJob:

@@ -32,7 +32,7 @@ COUNTERS += ("READ_BEATS", "WRITE_BEATS", "DEPTHWISE")
 
 def drawn(room: Shelf, count: int) -> list[TileJob]:
     unit = ACCELERATOR.depthwise_kernel > 0
-    return [room.put(draw(unit and random.random() < 0.5)) for _ in range(count)]
+    return [room.spread(draw(unit and random.random() < 0.5)) for _ in range(count)]
 
 
 @cocotb.test()
