@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import tkinter
 from pathlib import Path
 
-__all__ = ["run"]
+import pytest
+
+__all__ = ["ScriptError", "run"]
+
+
+class ScriptError(Exception):
+    """A script failed; the message is Tcl's."""
+
 
 PLAIN = re.compile(r"[\w/.:*-]+")
 
@@ -102,9 +108,13 @@ def run(
 
     Raises
     ------
-    tkinter.TclError
+    ScriptError
         If the script fails.
     """
+    # Python is built without it where Tcl was not there.
+    tkinter = pytest.importorskip(
+        "tkinter", reason="tkinter is missing: install it with `apt-get install python3-tk`"
+    )
     interpreter = tkinter.Tcl()
     record: list[tuple[str, ...]] = []
 
@@ -138,6 +148,8 @@ def run(
     os.chdir(directory or script.parent)
     try:
         interpreter.call("source", str(script))
+    except tkinter.TclError as error:
+        raise ScriptError(str(error)) from None
     finally:
         os.chdir(before)
     return record
