@@ -34,7 +34,7 @@ def check_all(cases: list[int]) -> list[tuple[int, int]]:
     dut = DescriptorCheck(ARRAY, ACCELERATOR)
     results = []
 
-    async def bench(ctx):  # type: ignore[no-untyped-def]
+    async def bench(ctx):
         ctx.set(dut.o.ready, 1)
         for case in cases:
             ctx.set(dut.i.payload, case)
