@@ -173,19 +173,43 @@ def illegal(
         fewest = len(rules) + 1
         for _ in range(SEARCH):
             fields = legal(rng, array, accelerator)
-            if field is not None or rng.random() < 0.5:
-                _spoil(rng, fields, field or rng.choice(list(PLACES)))
+            name = field or rng.choice(list(PLACES))
+            value = fields[name]
+            alone = field is not None or rng.random() < 0.5
+            if alone:
+                _spoil(rng, fields, name)
             else:
                 factor = rng.randint(2, 64)
-                for name in rng.choice(TOGETHER):
-                    fields[name] = min(fields[name] * factor, (1 << PLACES[name][2]) - 1)
+                for member in rng.choice(TOGETHER):
+                    fields[member] = min(fields[member] * factor, (1 << PLACES[member][2]) - 1)
             broken = broken_rules(fields, array, accelerator)
             if (rule in broken if rule else broken) and len(broken) < fewest:
                 best, fewest = fields, len(broken)
+                if alone:
+                    best |= {name: _barely(fields, name, value, array, accelerator)}
             if fewest == 1:
                 break
         if best:
             yield best, 0
+
+
+def _barely(
+    fields: dict[str, int],
+    name: str,
+    value: int,
+    array: ArrayConfig,
+    accelerator: AcceleratorConfig,
+) -> int:
+    """Return what breaks the same rules and is next to a value of the field that does not."""
+    broken = broken_rules(fields, array, accelerator)
+    low, high = value, fields[name]
+    while abs(high - low) > 1:
+        middle = (low + high) // 2
+        if broken_rules(fields | {name: middle}, array, accelerator) == broken:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def _spoil(rng: random.Random, fields: dict[str, int], name: str) -> None:
