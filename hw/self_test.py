@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from dybit.hw.matrix_engine import MatrixEngine
 from dybit.hw.mode import mode_case, mode_shape
+from dybit.hw.port_register import PortRegister
 from dybit.hw.random_source import RandomSource
 from dybit.hw.requantizer import DSP48E2_BITS
 from dybit.hw.self_test_report import SIGNATURE_BITS, SelfTestReport
@@ -82,12 +83,17 @@ class SelfTest(wiring.Component):
         m.submodules.sums = sums_signature = Signature(len(sums.data.as_value()))
         m.submodules.codes = codes_signature = Signature(len(codes.data.as_value()))
         m.submodules.sequencer = sequencer = SelfTestSequencer(
-            self.plan, engine, max(sums_signature.latency, codes_signature.latency)
+            self.plan,
+            engine,
+            PortRegister.LATENCY + max(sums_signature.latency, codes_signature.latency),
         )
         m.submodules.report = report = SelfTestReport(array)
         m.submodules.uart = uart = UartTransmitter(self.bit_cycles)
-        for port in ("activations", "weights", "parameters", "drain"):
-            wiring.connect(m, getattr(sequencer, port), getattr(engine, port))
+        for name in ("activations", "weights", "parameters", "drain"):
+            port = getattr(engine, name)
+            register = m.submodules[f"{name}_register"] = PortRegister(port.signature.flip())
+            wiring.connect(m, getattr(sequencer, name), register.i)
+            wiring.connect(m, register.o, port)
         wiring.connect(m, report.o, uart.i)
 
         wrong = Signal()

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.lib import stream
 
+from dybit.hw.port_register import PortRegister
 from dybit.hw.random_source import RandomSource, seed
 from dybit.hw.self_test_plan import SelfTestPlan
 from dybit.hw.signature import Signature
@@ -113,6 +115,20 @@ def test_serial_line(divisor: int, tmp_path: Path) -> None:
     inputs["i__payload"] = payload
     shown = play(UartTransmitter(divisor), "uart", inputs, "amaranth", tmp_path)
     assert serial_text(np.array(shown["tx"]), divisor).startswith(text)
+
+
+def test_a_port_register_delays_one_way_alone(tmp_path: Path) -> None:
+    dut = PortRegister(stream.Signature(8))
+    choose = random.Random(5)
+    inputs = {
+        "i__payload": [choose.randrange(256) for _ in range(30)],
+        "i__valid": [choose.randrange(2) for _ in range(30)],
+        "o__ready": [choose.randrange(2) for _ in range(30)],
+    }
+    shown = play(dut, "port", inputs, "amaranth", tmp_path)
+    assert shown["o__payload"][1:] == inputs["i__payload"][:-1]
+    assert shown["o__valid"][1:] == inputs["i__valid"][:-1]
+    assert shown["i__ready"] == inputs["o__ready"]
 
 
 def test_what_cannot_be_built() -> None:
