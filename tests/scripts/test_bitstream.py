@@ -129,7 +129,9 @@ def test_a_clock_not_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_failing_tool_leaves_its_log(tmp_path: Path) -> None:
-    code = "import sys; print('one', 'two', sep='\\n'); sys.exit('no such ' + sys.argv[1])"
+    code = (
+        "import sys; print('one', 'two', sep='\\n', flush=True); sys.exit('no such ' + sys.argv[1])"
+    )
     log = tmp_path / "tool.log"
     with pytest.raises(NextpnrError) as error:
         run_python_tool("nextpnr", code, ["cell"], None, NextpnrError, log)
