@@ -1,13 +1,18 @@
 """A clock of another frequency on ECP5: its PLL, with the clock domain it drives."""
 
+import math
+
 from amaranth import *
 from amaranth.lib.cdc import ResetSynchronizer
 
 __all__ = ["ECP5Clock", "pll_dividers"]
 
-_VCO_MHZ = (400, 800)
+_OSCILLATOR_MHZ = range(400, 801)
+_OUTPUT_MHZ = 400
 _PHASE_MHZ = 3.125
-"""Lattice FPGA-DS-02012, table 3.21: range of the oscillator, least frequency compared."""
+_DIVIDERS = range(1, 129)
+"""Lattice FPGA-DS-02012, table 3.21: range of the oscillator, highest frequency of an output, least
+frequency compared; FPGA-TN-02200: dividers."""
 
 
 def pll_dividers(input_mhz, output_mhz):
@@ -18,16 +23,28 @@ def pll_dividers(input_mhz, output_mhz):
     ValueError
         If there are none.
     """
-    low, high = _VCO_MHZ
+    dividers = _dividers(input_mhz, output_mhz)
+    if dividers is None:
+        made = [mhz for mhz in range(1, _OUTPUT_MHZ + 1) if _dividers(input_mhz, mhz)]
+        raise ValueError(
+            f"mhz must be a multiple of {math.gcd(*made)} from {made[0]} to {made[-1]}, "
+            f"which the PLL makes of {input_mhz} MHz, not {output_mhz!r}"
+        )
+    return dividers
+
+
+def _dividers(input_mhz, output_mhz):
+    """Return the dividers whose oscillator is nearest the middle of its range, or None."""
+    outputs = [d for d in _DIVIDERS if d * output_mhz in _OSCILLATOR_MHZ]
+    if output_mhz > _OUTPUT_MHZ or not outputs:
+        return None
+    middle = (_OSCILLATOR_MHZ[0] + _OSCILLATOR_MHZ[-1]) / 2
+    output = min(outputs, key=lambda divider: abs(divider * output_mhz - middle))
     for divider in range(1, int(input_mhz / _PHASE_MHZ) + 1):
         feedback, rest = divmod(output_mhz * divider, input_mhz)
-        output = int((low + high) / 2 // output_mhz)
-        if rest == 0 and 1 <= feedback <= 128 and low <= output * output_mhz <= high:
-            return divider, int(feedback), output
-    raise ValueError(
-        f"mhz must be a multiple of {input_mhz / int(input_mhz / _PHASE_MHZ):g} MHz "
-        f"from {low // 128 + 1} to {high // 2}, not {output_mhz!r}"
-    )
+        if rest == 0 and feedback in _DIVIDERS:
+            return divider, feedback, output
+    return None
 
 
 class ECP5Clock(Elaboratable):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import random
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from amaranth.lib import stream
 
+from dybit.hw.platforms.ecp5_clock import pll_dividers
 from dybit.hw.port_register import PortRegister
 from dybit.hw.random_source import RandomSource, seed
 from dybit.hw.self_test_plan import SelfTestPlan
@@ -129,6 +130,25 @@ def test_a_port_register_delays_one_way_alone(tmp_path: Path) -> None:
     assert shown["o__payload"][1:] == inputs["i__payload"][:-1]
     assert shown["o__valid"][1:] == inputs["i__valid"][:-1]
     assert shown["i__ready"] == inputs["o__ready"]
+
+
+def test_every_clock_that_the_pll_can_make() -> None:
+    """By every combination of dividers within the data sheet's ranges, in exact fractions."""
+    made: dict[int, set[tuple[int, int, int]]] = {}
+    for divider, feedback, output in product(range(1, 129), repeat=3):
+        if 25 < 3.125 * divider:
+            break
+        mhz, rest = divmod(25 * feedback, divider)
+        if not rest and mhz <= 400 and 400 <= mhz * output <= 800:
+            made.setdefault(mhz, set()).add((divider, feedback, output))
+    assert sorted(made) == list(range(5, 401, 5))
+    for mhz in range(1, 1000):
+        if mhz in made:
+            assert pll_dividers(25, mhz) in made[mhz]
+        else:
+            message = f"multiple of 5 from 5 to 400, which the PLL makes of 25 MHz, not {mhz}$"
+            with pytest.raises(ValueError, match=message):
+                pll_dividers(25, mhz)
 
 
 def test_what_cannot_be_built() -> None:
