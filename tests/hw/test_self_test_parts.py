@@ -136,7 +136,7 @@ def test_every_clock_that_the_pll_can_make() -> None:
     """By every combination of dividers within the data sheet's ranges, in exact fractions."""
     made: dict[int, set[tuple[int, int, int]]] = {}
     for divider, feedback, output in product(range(1, 129), repeat=3):
-        if 25 < 3.125 * divider:
+        if 3.125 * divider > 25:
             break
         mhz, rest = divmod(25 * feedback, divider)
         if not rest and mhz <= 400 and 400 <= mhz * output <= 800:
