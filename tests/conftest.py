@@ -38,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="also run what is marked full; ``make test-full``"
     )
+    parser.addoption(
+        "--prove", action="store_true", help="also run what is marked prove; ``make prove``"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,9 +58,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not asked for: full sizes, and with a config what does not run on one."""
-    if not config.getoption("--full"):
-        _deselect(config, items, [item for item in items if item.get_closest_marker("full")])
+    """Leave out what is not asked for: what takes long, and with a config what runs on none."""
+    for marker in ("full", "prove"):
+        if not config.getoption(f"--{marker}"):
+            _deselect(config, items, [item for item in items if item.get_closest_marker(marker)])
     if config.getoption("--quant-config"):
         fixtures = [getattr(item, "fixturenames", ()) for item in items]
         others = [i for i, names in zip(items, fixtures, strict=True) if "rtl_config" not in names]
