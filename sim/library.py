@@ -213,7 +213,7 @@ def build_kernel(source: Path) -> Path:
     compiler = shutil.which(_COMPILER)
     if compiler is None:
         raise ToolMissing(f"{_COMPILER} is missing: install it with `apt-get install {_COMPILER}`")
-    flags = ("-std=gnu++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
+    flags = ("-std=gnu++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
 
     def build(directory: Path) -> None:
         copy = directory / source.name

@@ -15,7 +15,9 @@ namespace {
 
 using Time = int64_t;
 constexpr Time kNever = INT64_MAX / 4;
+constexpr Time kLongAgo = -kNever;
 constexpr int64_t kBeat = 16;
+constexpr int64_t kInterval = 256;  // of `Machine::interval`, where a beat comes each cycle
 constexpr int kDescriptor = 0, kParameter = 1, kWeight = 2, kInput = 3, kClients = 4;
 constexpr int kDescriptorBytes = 128;
 constexpr int kUnits = 2;  // the array, and the depthwise unit
@@ -81,6 +83,18 @@ class Ring {
     }
     Time& operator[](int64_t index) { return values_[index & mask_]; }
 
+    // The first index from one to another whose value, they grow, is later than a time.
+    int64_t later(Time time, int64_t first, int64_t end) {
+        while (first < end) {
+            const int64_t middle = first + (end - first) / 2;
+            if ((*this)[middle] > time)
+                end = middle;
+            else
+                first = middle + 1;
+        }
+        return end;
+    }
+
   private:
     std::vector<Time> values_;
     int64_t mask_;
@@ -106,12 +120,13 @@ class Splitter {
         return accepted_;
     }
 
-    // See `Model::visit`; addresses matter as far as they decide where a burst ends.
+    // See `Model::visit`; the address matters as far as it decides where a burst ends, and where
+    // commands lie one after the other, where those of the next will.
     template <class Visitor>
-    void visit(Visitor& visitor) {
+    void visit(Visitor& visitor, Time floor, bool in_a_row) {
         visitor.count(left_);
-        visitor.count(left_ ? phase() : 0);
-        for (Time* time : {&accepted_, &available_, &ended_, &before_}) visitor.time(*time);
+        visitor.count(!left_ ? 0 : in_a_row || left_ > block_ ? phase() : beats());
+        for (Time* time : {&accepted_, &available_, &ended_, &before_}) visitor.time(*time, floor);
     }
 
     // The burst at hand goes.
@@ -149,6 +164,15 @@ struct Buffer {
         pop = std::max(ready, held ? given : pop + 1);
         pops[popped++] = pop;
         return pop;
+    }
+
+    // As many in a row, one ready each cycle and each given for so many.
+    void run(Time ready, int64_t count, int64_t cycles) {
+        Time now = next(ready);
+        for (int64_t i = 1; i < count; ++i) pops[popped++] = now += cycles;
+        pop = now;
+        given = now + cycles;
+        held = true;
     }
 };
 
@@ -250,6 +274,14 @@ class Model {
         }
     }
 
+    // Beats that a client takes as they come.
+    void give(int client, const Beats& beats) {
+        Buffer& buffer = buffers_[client];
+        if (m_.interval == kInterval) return buffer.run(beats.first + m_.read - 1, beats.count, 1);
+        for (int64_t i = 0; i < beats.count; ++i)
+            buffer.run(at(beats, i) + m_.read - 1, 1, 1);
+    }
+
     // Offer the next command of a client whose last one has been announced to its end.
     void command(int client) {
         if (client == kWeight) next_weights();
@@ -259,14 +291,9 @@ class Model {
     // Descriptors
 
     void take_descriptor(const Beats& beats) {
-        Buffer& buffer = buffers_[kDescriptor];
         totals_.descriptor_beats += beats.count;
-        for (int64_t i = 0; i < beats.count; ++i) {
-            buffer.next(at(beats, i) + m_.read - 1);
-            buffer.given = buffer.pop + 1;
-            buffer.held = true;
-        }
-        if (beats.last) checked_ = buffer.given + 1 + m_.check;
+        give(kDescriptor, beats);
+        if (beats.last) checked_ = buffers_[kDescriptor].given + 1 + m_.check;
     }
 
     bool advance_descriptors() {
@@ -331,15 +358,10 @@ class Model {
     }
 
     void take_parameters(const Beats& beats) {
-        Buffer& buffer = buffers_[kParameter];
         totals_.parameter_beats += beats.count;
-        for (int64_t i = 0; i < beats.count; ++i) {
-            buffer.next(at(beats, i) + m_.read - 1);
-            buffer.given = buffer.pop + 1;
-            buffer.held = true;
-        }
+        give(kParameter, beats);
         if (beats.last) {
-            parameters_done_ = buffer.given;
+            parameters_done_ = buffers_[kParameter].given;
             finish_load();
         }
     }
@@ -347,7 +369,15 @@ class Model {
     void take_input(const Beats& beats) {
         totals_.input_beats += beats.count;
         Buffer& buffer = buffers_[kInput];
-        for (int64_t i = 0; i < beats.count; ++i) {
+        const int64_t words = std::max<int64_t>(1, kBeat / m_.rows);
+        int64_t whole = 0;  // beats that are elements, of all the words they may have
+        if (!row_shifted_ && m_.interval == kInterval && words_left_ >= words * beats.count) {
+            whole = beats.count;
+            buffer.run(beats.first + m_.read - 1, whole, words);
+            words_left_ -= words * whole;
+            row_beat_ += whole;
+        }
+        for (int64_t i = whole; i < beats.count; ++i) {
             const Time ready = at(beats, i) + m_.read - 1;
             const bool last = beats.last && i == beats.count - 1;
             const bool extra = last && row_beat_ == row_elements_;
@@ -425,8 +455,10 @@ class Model {
             const int64_t before = beats.done;
             if (m_.columns > kBeat)
                 while (beats.done < beats.count && gather(beats)) {}
+            else if (beat_most_ == 1 && tiles_[weight_push_tile_].row_units == 1)
+                cut<true>(beats);
             else
-                cut(beats);
+                cut<false>(beats);
             moved |= beats.done > before;
             if (beats.done < beats.count) return moved;
             if (beats.last) end_weight_command();
@@ -438,14 +470,17 @@ class Model {
         return moved;
     }
 
-    // Units of a beat and less: give beat after beat until it is not known when one goes.
+    // Units of a beat and less: give beat after beat until it is not known when one goes. Where
+    // units, beats and rows are the same, `kSame`, the compiler knows.
+    template <bool kSame>
     void cut(Beats& beats) {
         const Tile& tile = tiles_[weight_push_tile_];
         Buffer& buffer = buffers_[kWeight];
         // Copies, which stay in registers.
-        const int64_t row_units = tile.row_units, ready = m_.read - 1, transferred = transferred_;
+        const int64_t row_units = kSame ? 1 : tile.row_units, most = kSame ? 1 : beat_most_;
+        const int64_t ready = m_.read - 1, transferred = transferred_;
         Time given = buffer.given, pop = buffer.pop, now = unit_time_, row = row_time_;
-        int64_t unit = unit_, units = beat_units_, left = tile.command_units - command_units_;
+        int64_t unit = kSame ? 0 : unit_, units = beat_units_, left = tile.command_units - command_units_;
         int64_t pushed = weight_pushed_, complete = weight_complete_, popped = buffer.popped;
         int64_t done = beats.done;
         bool held = buffer.held, open = beat_open_, known = true;
@@ -455,7 +490,7 @@ class Model {
                 pop = std::max(at(beats, done) + ready, held ? given : pop + 1);
                 buffer.pops[popped++] = pop;
                 soonest = pop + 1;
-                units = std::min(beat_most_, left);
+                units = kSame ? 1 : std::min(most, left);
                 open = true;
             }
             for (; units; --units) {
@@ -781,8 +816,13 @@ class Model {
     // passes is shown relative to them.
     template <class Visitor>
     void visit(Visitor& visitor) {
-        for (Splitter& splitter : splitters_) splitter.visit(visitor);
-        writer_.visit(visitor);
+        // No pass to come begins before this, no column tile is drained and no tile stored: times
+        // that only they wait for have no effect from here on back.
+        const Time walk = begun_;
+        const bool sums_wait = drained_tiles_ < static_cast<int64_t>(summed_.size());
+        for (int client = 0; client < kClients; ++client)
+            splitters_[client].visit(visitor, kLongAgo, client == kWeight);
+        writer_.visit(visitor, walk, false);
         for (Buffer& buffer : buffers_) {
             visitor.count(buffer.reserved - buffer.popped);
             visitor.count(buffer.held);
@@ -792,8 +832,8 @@ class Model {
             visitor.ring(buffer.pops, needed, buffer.popped);
         }
         visitor.ring(origins_, bursts_ - m_.outstanding, bursts_);
-        visitor.ring(issued_, writes_ - m_.outstanding, writes_);
-        visitor.ring(answered_, writes_ - m_.outstanding, writes_);
+        visitor.ring(issued_, writes_ - m_.outstanding, writes_, walk);
+        visitor.ring(answered_, writes_ - m_.outstanding, writes_, walk);
         const int64_t oldest = weight_pushed_ - m_.weight_rows;
         visitor.ring(pushes_, std::min(oldest, transferred_), weight_pushed_);
         visitor.ring(transfers_, std::min(oldest, transferred_) - 1, transferred_);
@@ -806,15 +846,21 @@ class Model {
         }
         for (size_t i = drained_tiles_; i < summed_.size(); ++i) visitor.time(summed_[i]);
         for (size_t i = std::max<int64_t>(0, column_tiles_ - kBanks); i < half_freed_.size(); ++i)
-            visitor.time(half_freed_[i]);
+            visitor.time(half_freed_[i], walk);
         for (Time* time :
              {&turn_, &bus_free_, &asks_, &checked_, &row_offered_, &parameters_done_,
               &input_done_, &weight_offered_, &unit_time_, &row_time_, &beat_time_,
-              &unit_swap_[0], &unit_swap_[1], &generated_, &begun_, &started_,
-              &drain_free_, &filled_, &announced_, &written_, &response_, &acknowledged_})
+              &unit_swap_[0], &unit_swap_[1], &generated_, &begun_, &started_})
             visitor.time(*time);
+        visitor.time(drain_free_, sums_wait ? kLongAgo : walk);
+        for (Time* time : {&filled_, &announced_, &written_, &response_, &acknowledged_})
+            visitor.time(*time, walk);
         // Of tiles, what has happened only once: long ago, or not at all, if states are equal.
-        for (int64_t i = std::max<int64_t>(0, walking_ - m_.tiles); i < described_; ++i) {
+        for (int64_t i = walking_ - m_.tiles; i < described_; ++i) {
+            if (i < 0) {
+                for (int k = 0; k < 11; ++k) visitor.past();
+                continue;
+            }
             Times& t = times_[i];
             if (i != walking_ || pass_ > 0 || walked_[i] == kNever) visitor.time(walked_[i]);
             for (Time* time : {&t.taken, &t.load, &t.loaded, &t.drained, &t.store, &t.stored,
@@ -855,50 +901,76 @@ class Model {
                !splitters_[kParameter].busy() && !splitters_[kDescriptor].busy();
     }
 
+    // A list that is filled anew again and again.
+    class Values {
+      public:
+        void clear() { size_ = 0; }
+        void reserve(size_t more) {
+            if (size_ + more > data_.size()) data_.resize(2 * (size_ + more));
+        }
+        // There must be room.
+        void add(int64_t value) { data_[size_++] = value; }
+        bool operator==(const Values& other) const {
+            return size_ == other.size_ &&
+                   !std::memcmp(data_.data(), other.data_.data(), size_ * sizeof(int64_t));
+        }
+
+      private:
+        std::vector<int64_t> data_;
+        size_t size_ = 0;
+    };
+
     // A state, times relative to its last burst.
     struct State {
-        std::vector<int64_t> values;
+        Values values;
         uint64_t key = 0;
         Time reference = 0;
         int64_t tile = -1, pass = 0, column_tiles = 0;
         Totals counted{};
     };
 
-    // What a state is compared with: the key of one before, for so many steps; and, once that was
-    // met again, a state with that key.
+    // The keys of the last states of a tile; and, where a key has come again after `period` steps,
+    // the state that it came with, to be compared with what is as many steps on.
     struct Watch {
         const int64_t longest;
-        uint64_t key = 0;
-        int64_t tile = -1, steps = 0, limit = 1;
+        int64_t tile = -1, steps = 0, period = 0, due = 0;
+        uint64_t keys[kLong]{};
         State state{};
     };
 
     struct Recorder {
         State& state;
         Time oldest;  // what is older has no effect any more
-        void time(Time& value) {
-            const Time since = value == kNever ? kNever : value - state.reference;
-            state.values.push_back(std::max(since, oldest));
+        static constexpr size_t kOnce = 256;  // members that there is one of
+        void time(Time& value, Time floor = kLongAgo) {
+            const Time since = value == kNever ? kNever : std::max(value, floor) - state.reference;
+            state.values.add(std::max(since, oldest));
         }
         void exact(Time& value) { count(value - state.reference); }
-        void count(int64_t value) { state.values.push_back(value); }
-        void ring(Ring& ring, int64_t first, int64_t end) {
+        void past() { count(oldest); }
+        void count(int64_t value) { state.values.add(value); }
+        // What has not been is as if it were long ago; it and all that is comes first.
+        void ring(Ring& ring, int64_t first, int64_t end, Time floor = kLongAgo) {
             count(end - first);
-            // What has not been is as if it were long ago.
-            for (; first < end && first < 0; ++first) state.values.push_back(oldest);
-            for (; first < end; ++first) time(ring[first]);
+            const Time latest_old = std::max(floor, oldest + state.reference);
+            first = ring.later(latest_old, std::max<int64_t>(0, first), end);
+            count(end - first);
+            state.values.reserve(end - first + kOnce);
+            for (; first < end; ++first) state.values.add(ring[first] - state.reference);
         }
     };
 
     struct Mover {
         Time latest_old, by;
-        void time(Time& value) {
-            if (value != kNever && value > latest_old) value += by;
+        void time(Time& value, Time floor = kLongAgo) {
+            if (value != kNever && value > std::max(latest_old, floor)) value += by;
         }
         void exact(Time& value) { value += by; }
+        void past() {}
         void count(int64_t) {}
-        void ring(Ring& ring, int64_t first, int64_t end) {
-            for (first = std::max<int64_t>(0, first); first < end; ++first) time(ring[first]);
+        void ring(Ring& ring, int64_t first, int64_t end, Time floor = kLongAgo) {
+            first = ring.later(std::max(latest_old, floor), std::max<int64_t>(0, first), end);
+            for (; first < end; ++first) ring[first] += by;
         }
     };
 
@@ -909,8 +981,9 @@ class Model {
             key = (key ^ static_cast<uint64_t>(value)) * 0x9e3779b97f4a7c15u;
             key ^= key >> 32;
         };
-        for (Time time : {started_, bus_free_, filled_, drain_free_, unit_time_, acknowledged_,
-                          buffers_[kInput].given, buffers_[kParameter].given})
+        for (Time time : {started_, bus_free_, unit_time_, std::max(begun_, drain_free_),
+                          std::max(begun_, acknowledged_), buffers_[kInput].given,
+                          buffers_[kParameter].given})
             add(std::max(time - turn_, -oldest_));
         add(weight_command_ - pass_);
         add(weight_pushed_ - transferred_);
@@ -920,6 +993,8 @@ class Model {
 
     void record(State& state, uint64_t key) {
         state.values.clear();
+        const int64_t few = weight_beats_.size() - weight_next_ + described_ - walking_ + m_.tiles;
+        state.values.reserve(2 * Recorder::kOnce + 16 * few + summed_.size() - drained_tiles_);
         state.key = key;
         state.reference = turn_;
         state.tile = walking_;
@@ -941,7 +1016,7 @@ class Model {
         for (int64_t period = 1; period < kTiles && period < walking_; ++period) {
             const State& state = begun_tiles_[(walking_ - period) % kTiles];
             if (state.tile != walking_ - period || state.key != here || state.pass != pass_ ||
-                state.values != now.values)
+                !(state.values == now.values))
                 continue;
             int64_t like = std::min(draining_, stored_);
             while (like < count_ && like >= period && alike(tiles_[like], tiles_[like - period]))
@@ -999,24 +1074,34 @@ class Model {
     }
 
     bool repeats(Watch& watch, uint64_t here) {
-        const bool fresh = watch.tile != walking_;
-        if (!fresh && watch.key == here) {
-            State& state = watch.state;
-            const bool comes_again = state.tile == walking_ && state.key == here;
-            record(now_, here);
-            if (comes_again && state.pass < pass_ && now_.values == state.values && move(state)) {
-                watch.tile = state.tile = -1;
-                return true;
-            }
-            std::swap(state, now_);
-        }
-        // Brent's way: what is compared with is replaced ever more seldom.
-        if (fresh || ++watch.steps >= watch.limit) {
-            watch.limit = fresh ? 1 : std::min(2 * watch.limit, watch.longest);
-            watch.key = here;
+        if (watch.tile != walking_) {
             watch.tile = walking_;
-            watch.steps = 0;
+            watch.steps = watch.period = 0;
         }
+        const int64_t step = watch.steps++;
+        if (watch.period && step == watch.due) {
+            if (watch.state.key == here) {
+                record(now_, here);
+                if (now_.values == watch.state.values && move(watch.state)) {
+                    watch.tile = -1;
+                    return true;
+                }
+                std::swap(watch.state, now_);
+                watch.due = step + watch.period;
+            } else {
+                watch.period = 0;
+            }
+        }
+        if (!watch.period) {
+            const int64_t longest = std::min(step, watch.longest);
+            for (int64_t period = 1; period <= longest && !watch.period; ++period)
+                if (watch.keys[(step - period) % watch.longest] == here) watch.period = period;
+            if (watch.period) {
+                record(watch.state, here);
+                watch.due = step + watch.period;
+            }
+        }
+        watch.keys[step % watch.longest] = here;
         return false;
     }
 
