@@ -52,44 +52,60 @@ class SelfTestReport(wiring.Component):
         m = Module()
         result = Signal(self.i.payload.shape(), reset_less=True)
         place = Signal(range(max(len(_LINE), len(_LAST))))
-        with m.If(~self.o.valid):
-            m.d.comb += self.i.ready.eq(1)
-            m.d.sync += [result.eq(self.i.payload), place.eq(0), self.o.valid.eq(self.i.valid)]
-        with m.Elif(self.o.ready):
-            m.d.sync += place.eq(place + 1)
-            with m.If(place == Mux(result.last, len(_LAST), len(_LINE)) - 1):
-                m.d.sync += self.o.valid.eq(0)
-
+        picked = Signal(data.StructLayout({"digit": 4, "text": 8, "is_digit": 1}), reset_less=True)
+        # A line is slow, so that a character may take a cycle to pick and one to spell.
         with m.If(result.last):
-            self._characters(m, result, place, _LAST)
+            self._pick(m, result, place, picked, _LAST)
         with m.Else():
-            self._characters(m, result, place, _LINE)
+            self._pick(m, result, place, picked, _LINE)
+        ten = ord("A") - 10
+        spelt = Mux(picked.digit < 10, ord("0"), ten) + picked.digit
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [result.eq(self.i.payload), place.eq(0)]
+                with m.If(self.i.valid):
+                    m.next = "PICK"
+            with m.State("PICK"):
+                m.next = "SPELL"
+            with m.State("SPELL"):
+                m.d.sync += [
+                    self.o.payload.eq(Mux(picked.is_digit, spelt, picked.text)),
+                    self.o.valid.eq(1),
+                ]
+                m.next = "SEND"
+            with m.State("SEND"), m.If(self.o.ready):
+                m.d.sync += [self.o.valid.eq(0), place.eq(place + 1)]
+                m.next = "PICK"
+                with m.If(place == Mux(result.last, len(_LAST), len(_LINE)) - 1):
+                    m.next = "IDLE"
         return m
 
-    def _characters(self, m, result, place, text):
+    def _pick(self, m, result, place, picked, text):
         with m.Switch(place):
             for index, character in enumerate(text):
                 start = index - text.index(character)
                 with m.Case(index):
+                    m.d.sync += picked.is_digit.eq(character in (_VECTORS, _SIGNATURE))
                     if character == _NAME:
-                        self._name(m, result.mode, start)
+                        self._name(m, result.mode, picked, start)
                     elif character == _VECTORS:
-                        self._digit(m, result.vectors, start)
+                        m.d.sync += picked.digit.eq(_digit(result.vectors, start))
                     elif character == _SIGNATURE:
-                        self._digit(m, result.signature, start)
+                        m.d.sync += picked.digit.eq(_digit(result.signature, start))
                     elif character == _VERDICT:
                         fail, passed = (ord(verdict[start]) for verdict in _VERDICTS)
-                        m.d.comb += self.o.payload.eq(Mux(result.passed, passed, fail))
+                        m.d.sync += picked.text.eq(Mux(result.passed, passed, fail))
                     else:
-                        m.d.comb += self.o.payload.eq(ord(character))
+                        m.d.sync += picked.text.eq(ord(character))
 
-    def _name(self, m, mode, start):
+    def _name(self, m, mode, picked, start):
         with m.Switch(mode):
             for index, built in enumerate(self.array.modes):
                 with mode_case(m, self.array, index):
-                    m.d.comb += self.o.payload.eq(ord(built.name[start]))
+                    m.d.sync += picked.text.eq(ord(built.name[start]))
 
-    def _digit(self, m, number, start):
-        digit = number[len(number) - 4 * (start + 1) :][:4]
-        ten = ord("A") - 10
-        m.d.comb += self.o.payload.eq(Mux(digit < 10, ord("0"), ten) + digit)
+
+def _digit(number, start):
+    """Return the hexadecimal digit at a place of a number, the highest first."""
+    return number[len(number) - 4 * (start + 1) :][:4]
