@@ -81,7 +81,8 @@ class InputLoader(wiring.Component):
         tile = Signal.like(self.i.payload, reset_less=True)
         busy = Signal()
         # Two banks each; tiles are stored in order, so a count of those under way is enough.
-        banks, parameter_banks = Signal(2, init=2), Signal(2, init=2)
+        banks = Signal(2, init=2)
+        parameter_banks = Signal(2, init=2)
         under_way = Signal(4)
         begin = Signal()
         m.d.comb += [
@@ -105,7 +106,8 @@ class InputLoader(wiring.Component):
         address = Signal.like(tile.address, reset_less=True)
         words_left = Signal.like(tile.words)
         parameters_left = Signal(len(tile.groups) + column_bits)
-        bank, parameter_bank = Signal(), Signal()
+        bank = Signal()
+        parameter_bank = Signal()
         word = Signal(range(self.accelerator.activation_words))
         column = Signal(range(self.array.columns))
         group = Signal(range(self.accelerator.parameter_groups))

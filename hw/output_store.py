@@ -65,7 +65,8 @@ class OutputStore(wiring.Component):
         column_bits = exact_log2(self.array.columns)
         m.submodules.beats = beats = BeatsFromWords(8 * self.array.columns)
         tile = Signal.like(self.i.payload, reset_less=True)
-        busy, bank = Signal(), Signal()
+        busy = Signal()
+        bank = Signal()
         full_banks = Signal(2)
         begin = Signal()
         m.d.comb += [
@@ -75,7 +76,8 @@ class OutputStore(wiring.Component):
         m.d.sync += full_banks.eq(full_banks + self.drained - begin)
 
         # Rows to announce, to read and to hear of.
-        rows_to_ask, rows_to_read = Signal.like(tile.rows), Signal.like(tile.rows)
+        rows_to_ask = Signal.like(tile.rows)
+        rows_to_read = Signal.like(tile.rows)
         rows_to_finish = Signal.like(tile.rows)
         address = Signal.like(tile.address, reset_less=True)
         words_in_row = Signal(24, reset_less=True)
@@ -93,8 +95,10 @@ class OutputStore(wiring.Component):
 
         # Words read wait in a small queue, which always has a place for what has been asked for.
         m.submodules.queue = queue = fifo.SyncFIFO(width=8 * self.array.columns + 1, depth=_AHEAD)
-        reads, last_word = Signal(), Signal()
-        asked, asked_last = Signal(), Signal()
+        reads = Signal()
+        last_word = Signal()
+        asked = Signal()
+        asked_last = Signal()
         m.d.comb += [
             reads.eq(rows_to_read.any() & (queue.level + asked < _AHEAD)),
             last_word.eq(words_left == 1),

@@ -73,13 +73,16 @@ class PassGenerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         walk = Signal.like(self.i.payload, reset_less=True)
-        busy, offered = Signal(), Signal()
+        busy = Signal()
+        offered = Signal()
         column_tile = Signal(COUNT_BITS)
-        tap_y, tap_x = Signal(8), Signal(8)
+        tap_y = Signal(8)
+        tap_x = Signal(8)
         block = Signal(COUNT_BITS)
         part = Signal.like(self.o.payload.part)
         tile_block = Signal(COUNT_BITS)  # the column tile's first word in a pixel
-        tile_address, row_address = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        tile_address = Signal(COUNT_BITS)
+        row_address = Signal(COUNT_BITS)
         tap_address = Signal(COUNT_BITS)
 
         last_part = Signal.like(part)
@@ -90,7 +93,10 @@ class PassGenerator(wiring.Component):
                     m.d.comb += last_part.eq(parts - 1)
 
         depthwise = walk.depthwise
-        last_block, last_x, last_y, last_tile = Signal(), Signal(), Signal(), Signal()
+        last_block = Signal()
+        last_x = Signal()
+        last_y = Signal()
+        last_tile = Signal()
         m.d.comb += [
             last_block.eq(depthwise | (block == walk.block_count - 1)),
             last_x.eq(depthwise | (tap_x == walk.kernel_width - 1)),

@@ -124,13 +124,18 @@ class PixelWalker(wiring.Component):
         current = Signal.like(offered, reset_less=True)
         walk = current.walk
 
-        active, ends = Signal(), Signal()
+        active = Signal()
+        ends = Signal()
         begin = Signal()
-        tiles, halves = Signal(2), Signal(2, init=2)
-        weights, taps = Signal(2), Signal(2)
+        tiles = Signal(2)
+        halves = Signal(2, init=2)
+        weights = Signal(2)
+        taps = Signal(2)
         age = Signal(range(self.latency["revisit"] + 1), init=self.latency["revisit"])
         quiet = Signal(range(self.latency["accumulate"] + 1))
-        lacks_weights, lacks_input, lacks_results = Signal(), Signal(), Signal()
+        lacks_weights = Signal()
+        lacks_input = Signal()
+        lacks_results = Signal()
         other_unit = Signal()
         m.d.comb += [
             lacks_weights.eq(~Mux(offered.walk.depthwise, taps, weights).any()),
@@ -160,7 +165,8 @@ class PixelWalker(wiring.Component):
             quiet.eq(Mux(active, self.latency["accumulate"], Mux(quiet.any(), quiet - 1, 0))),
         ]
 
-        bank, half = Signal(), Signal()
+        bank = Signal()
+        half = Signal()
         word = Signal(COUNT_BITS, reset_less=True)
         row_word = Signal(COUNT_BITS, reset_less=True)
         row = Signal(signed(POSITION_BITS), reset_less=True)
@@ -171,7 +177,8 @@ class PixelWalker(wiring.Component):
         starts = Signal()
         summed = Signal(self.LATENCY)
 
-        inside, last_column = Signal(), Signal()
+        inside = Signal()
+        last_column = Signal()
         m.d.comb += [
             # Negative positions are beyond every size once their sign is a bit like others.
             inside.eq(
@@ -243,7 +250,8 @@ class PixelWalker(wiring.Component):
                             channel = r * mode.channels + lane
                             m.d.comb += counted[r][lane].eq(~current.tail | (channel < walk.tail))
         asked = Signal(self.vector.shape(), reset_less=True)
-        valid, unit_valid = Signal(self.LATENCY), Signal(self.LATENCY)
+        valid = Signal(self.LATENCY)
+        unit_valid = Signal(self.LATENCY)
         m.d.sync += [
             valid.eq(Cat(active & ~walk.depthwise, valid)),
             unit_valid.eq(Cat(active & walk.depthwise, unit_valid)),

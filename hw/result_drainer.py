@@ -90,8 +90,10 @@ class ResultDrainer(wiring.Component):
         tile = Signal.like(self.i.payload, reset_less=True)
         # What is summed may be drained a fixed time later.
         arriving = Signal(self.latency["accumulate"])
-        column_tiles_ready, banks = Signal(2), Signal(2, init=2)
-        take, take_bank = Signal(), Signal()
+        column_tiles_ready = Signal(2)
+        banks = Signal(2, init=2)
+        take = Signal()
+        take_bank = Signal()
         m.d.sync += [
             arriving.eq(Cat(self.summed, arriving)),
             column_tiles_ready.eq(column_tiles_ready + arriving[-1] - take),
@@ -105,21 +107,27 @@ class ResultDrainer(wiring.Component):
                     m.d.comb += lanes.eq(Mux(tile.single, 1, mode.lanes))
 
         units = range(QUARTERS * self.accelerator.output_words)
-        half, bank, parameter_bank = Signal(), Signal(), Signal()
+        half = Signal()
+        bank = Signal()
+        parameter_bank = Signal()
         column_tiles_left = Signal(COUNT_BITS, reset_less=True)
         groups_left = Signal(COUNT_BITS, reset_less=True)
-        lane, lane_end = Signal(COUNT_BITS), Signal(COUNT_BITS, reset_less=True)
+        lane = Signal(COUNT_BITS)
+        lane_end = Signal(COUNT_BITS, reset_less=True)
         parameter_lane = Signal(range(max(2, self.array.max_lanes)))
         group = Signal(range(self.accelerator.parameter_groups), reset_less=True)
         pixels_left = Signal(COUNT_BITS, reset_less=True)
         accumulator = Signal.like(self.drain_address, reset_less=True)
         part = Signal(3)  # word of a group of raw sums
-        tile_unit, pixel_unit = Signal(units, reset_less=True), Signal(units, reset_less=True)
+        tile_unit = Signal(units, reset_less=True)
+        pixel_unit = Signal(units, reset_less=True)
         unit = Signal(units, reset_less=True)
         wait = Signal(range(self.latency["codes"] + 1))
 
         # Quarters of a word from one write to the next, and writes of a group less one.
-        step, last_part, group_units = Signal(3), Signal(3), Signal(8)
+        step = Signal(3)
+        last_part = Signal(3)
+        group_units = Signal(8)
         with m.Switch(tile.raw):
             with m.Case(0):
                 m.d.comb += [step.eq(C(1, 3) << tile.format.width.as_value()), group_units.eq(step)]
@@ -131,7 +139,9 @@ class ResultDrainer(wiring.Component):
                         group_units.eq(QUARTERS * words),
                     ]
 
-        last_column_tile, last_lane, request = Signal(), Signal(), Signal()
+        last_column_tile = Signal()
+        last_lane = Signal()
+        request = Signal()
         m.d.comb += [
             last_column_tile.eq(column_tiles_left == 1),
             last_lane.eq(lane == lane_end),

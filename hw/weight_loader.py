@@ -89,7 +89,8 @@ class WeightLoader(wiring.Component):
 
         # One command for each tile of the array; one for all a depthwise descriptor has, since
         # its few rows need not fill a beat.
-        taps_left, blocks_left = Signal.like(tile.taps), Signal.like(tile.blocks)
+        taps_left = Signal.like(tile.taps)
+        blocks_left = Signal.like(tile.blocks)
         column_tiles_left = Signal.like(tile.column_tiles)
         address = Signal.like(tile.address, reset_less=True)
         command_rows = Signal(16)
@@ -198,7 +199,8 @@ class WeightLoader(wiring.Component):
 
     def _count_taps(self, m, tile, row, pushed):
         """Tell the last tap of a kernel, and of each of its rows; `blocks` are those of a row."""
-        taps, taps_of_row = Signal.like(tile.taps), Signal.like(tile.blocks)
+        taps = Signal.like(tile.taps)
+        taps_of_row = Signal.like(tile.blocks)
         m.d.comb += [
             row.ends_row.eq(taps_of_row == tile.blocks - 1),
             row.last.eq(taps == tile.taps - 1),
