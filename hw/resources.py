@@ -55,7 +55,7 @@ def _count(name, cells, modules):
     return counts, children
 
 
-def count_resources(directory, blocks=None, dsp=True):
+def count_resources(directory, blocks=None, dsp=True, log=None):
     """Synthesise an emitted design, count its cells and measure its logic depth.
 
     Parameters
@@ -67,6 +67,8 @@ def count_resources(directory, blocks=None, dsp=True):
         The top is a block in any case: ``()`` flattens the design. Default: all of them.
     dsp : bool
         Multiplications may take DSP blocks.
+    log : path, optional
+        Takes what Yosys prints.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def count_resources(directory, blocks=None, dsp=True):
         If Yosys is missing or refuses the design.
     """
     manifest = read_manifest(directory)
-    netlist = synthesise(directory, blocks, dsp)
+    netlist = synthesise(directory, blocks, dsp, log)
     modules = {
         name: module
         for name, module in manifest["modules"].items()

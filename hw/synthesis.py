@@ -66,7 +66,7 @@ def read_netlist(path):
     return {name: m for name, m in modules.items() if library.isdisjoint(m["attributes"])}
 
 
-def synthesise(directory, blocks=None, dsp=True):
+def synthesise(directory, blocks=None, dsp=True, log=None):
     """Synthesise an emitted design with Yosys' ``synth_xilinx``.
 
     Parameters
@@ -80,6 +80,8 @@ def synthesise(directory, blocks=None, dsp=True):
     dsp : bool
         Multiplications may take DSP blocks; otherwise they are built from LUTs. Blocks that the
         design instantiates itself stay.
+    log : path, optional
+        Takes what Yosys prints.
 
     Returns
     -------
@@ -113,5 +115,5 @@ def synthesise(directory, blocks=None, dsp=True):
             top=manifest["top"],
             netlist=netlist,
         )
-        run_yosys(script, scratch)
+        run_yosys(script, scratch, log)
         return read_netlist(netlist)

@@ -11,13 +11,19 @@ from pathlib import Path
 
 from dybit.hw.python_tool import run_python_tool
 
-__all__ = ["YosysError", "run_yosys"]
+__all__ = ["YosysError", "require_yosys", "run_yosys"]
 
 _RUNNER = "import sys; from pyosys import libyosys; libyosys.run_pass('script ' + sys.argv[1])"
 
 
 class YosysError(RuntimeError):
     """Yosys is missing, or refused a script; the message carries its own last words."""
+
+
+def require_yosys() -> None:
+    """Raise `YosysError` where Yosys is not installed."""
+    if importlib.util.find_spec("pyosys") is None:
+        raise YosysError("Yosys is missing: install it with `pip install 'pyosys>=0.70,<0.71'`")
 
 
 def run_yosys(script: str, directory: str | Path | None = None, log: Path | None = None) -> str:
@@ -37,8 +43,7 @@ def run_yosys(script: str, directory: str | Path | None = None, log: Path | None
     YosysError
         If pyosys is not installed or the script fails.
     """
-    if importlib.util.find_spec("pyosys") is None:
-        raise YosysError("Yosys is missing: install it with `pip install 'pyosys>=0.70,<0.71'`")
+    require_yosys()
     with tempfile.TemporaryDirectory(prefix="dybit-yosys-") as scratch:
         script_file = Path(scratch) / "script.ys"
         script_file.write_text(script if script.endswith("\n") else script + "\n")

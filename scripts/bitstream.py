@@ -16,6 +16,7 @@ __all__ = ["bitstream"]
 
 BOARDS = ("ulx3s", "zcu102")
 ULX3S_MHZ, ZCU102_MHZ = 100, 200
+MOST_SEED = (1 << 31) - 1
 
 
 def bitstream(
@@ -31,7 +32,7 @@ def bitstream(
         int | None,
         typer.Option(help=f"Clock; default: {ULX3S_MHZ} on ulx3s, {ZCU102_MHZ} on zcu102.", min=1),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the placer (ulx3s).", min=0)] = 1,
+    seed: Annotated[int, typer.Option(help="Of the placer (ulx3s).", min=0, max=MOST_SEED)] = 1,
 ) -> None:
     """Make an image of a config for a board.
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dybit.hw.ecp5_image import pack_image, place_image, synthesise_image
+from dybit.hw.ecp5_image import find_tools, pack_image, place_image, synthesise_image
 from dybit.hw.platforms.part import LFE5U_85F, Part
 from dybit.hw.platforms.ulx3s import ulx3s_plan
 from dybit.quant.array_config import ArrayConfig
@@ -36,8 +36,11 @@ def build_ulx3s(
     UserError, ConfigError, YosysError, NextpnrError
         If the clock cannot be made, the config does not fit, or a tool is missing or fails.
     """
+    find_tools()
     report = output / "report.json"
-    report.unlink(missing_ok=True)
+    # What an earlier run made is not what this one fails to make.
+    for name in (report.name, f"{NAME}.bit", f"{NAME}.svf"):
+        (output / name).unlink(missing_ok=True)
     with console.status(f"synthesising {config.name}"):
         counts = fit(config.name, config.array, part, lambda a: _synthesise(a, mhz, output, part))
     design = emit_self_test(config.array, mhz, output / "verilog", part.factor_bits)

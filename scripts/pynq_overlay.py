@@ -101,7 +101,7 @@ print("as the golden model:", np.array_equal(result.outputs, digits["expected"])
     (
         "code",
         """\
-cycles = sum(counters["CYCLES"] for counters in result.counters)
+cycles = sum(counters["cycles"] for counters in result.counters)
 print(f"{cycles / len(digits['images']):,.0f} cycles an image")
 result.counters
 """,
