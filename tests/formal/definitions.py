@@ -7,10 +7,19 @@ it against the fractions, code by code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-__all__ = ["DYBIT", "MAGNITUDE_BITS", "dybit_integer", "dybit_rows", "esb_integer", "lookup"]
+__all__ = [
+    "DYBIT",
+    "MAGNITUDE_BITS",
+    "dybit_code",
+    "dybit_integer",
+    "dybit_rows",
+    "esb_code",
+    "esb_integer",
+    "lookup",
+]
 
 MAGNITUDE_BITS = (1, 2, 3, 4, 7, 8)
 """Bits of a magnitude: codes of 2, 4 and 8 bits, with a sign and without one."""
@@ -99,4 +108,51 @@ def lookup(name: str, values: Sequence[int]) -> str:
         f"module {name}(input [{bits - 1}:0] code, output reg [{width - 1}:0] integer_o);\n"
         f"  always @* begin\n    integer_o = 0;\n    case (code)\n{rows}    endcase\n  end\n"
         "endmodule\n"
+    )
+
+
+_CODE = """
+module code_integer(
+  input [1:0] width, input is_signed, input [3:0] limit, input [7:0] code,
+  output signed [19:0] integer_o
+);
+  wire [3:0] bits = 2 << width;
+{body}
+  wire signed [19:0] positive = magnitude;
+  assign integer_o = negative ? -positive : positive;
+endmodule
+"""
+
+
+def dybit_code(limit: int, run_time: bool = False) -> str:
+    """Return module ``code_integer``: the integer of a DyBit code in the low bits of `code`.
+
+    Codes of 4 bits have the exponent limit given here, or the port's if they are signed and it is
+    chosen at run time; those of 8 bits have the port's.
+    """
+    chosen = f"{int(run_time)} && is_signed ? limit : 4'd{limit}"
+    body = f"""
+  wire [14:0] magnitude;
+  wire negative = is_signed & code[bits - 1];
+  wire [3:0] size = bits - is_signed;
+  wire [3:0] limit_4 = {chosen};
+  dybit dybit(
+    .bits(size), .limit(width == 0 ? 4'd2 : width == 1 ? limit_4 : limit),
+    .code(code & ((1 << size) - 1)), .integer_o(magnitude)
+  );"""
+    return DYBIT + _CODE.format(body=body)
+
+
+def esb_code(fractions: Mapping[int, int]) -> str:
+    """Return module ``code_integer`` for ESB codes, of the given fraction bits of each width."""
+    tables, body = "", "  wire negative = code[bits - 1];\n  reg [18:0] magnitude;\n"
+    choices = ""
+    for bits, k in fractions.items():
+        integers = [esb_integer(code, bits, k) for code in range(1 << bits - 1)]
+        tables += lookup(f"esb_{bits}", integers)
+        body += f"  wire [18:0] of_{bits};\n"
+        body += f"  esb_{bits} esb_{bits}(.code(code[{bits - 2}:0]), .integer_o(of_{bits}));\n"
+        choices += f"    if (bits == {bits}) magnitude = of_{bits};\n"
+    return tables + _CODE.format(
+        body=f"{body}  always @* begin\n    magnitude = 0;\n{choices}  end"
     )
