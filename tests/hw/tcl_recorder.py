@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-__all__ = ["ScriptError", "run"]
+from tests.hw.tcl_interpreter import PythonTcl, TclError
+
+__all__ = ["Interpreter", "OwnTcl", "RealTcl", "ScriptError", "run"]
 
 
 class ScriptError(Exception):
@@ -92,10 +96,72 @@ RECORDED = (
 """What Vivado has. Any other command that Tcl does not know is an error, as it would be there."""
 
 
+class Interpreter(Protocol):
+    """What runs the scripts."""
+
+    def add(self, name: str, command: Callable[..., str]) -> None:
+        """Give it a command."""
+
+    def source(self, path: Path) -> None:
+        """Run a script."""
+
+
+class RealTcl:
+    """Tcl itself, as Python has it; None of it where Python was built without."""
+
+    def __init__(self) -> None:
+        self._tkinter = pytest.importorskip(
+            "tkinter", reason="tkinter is missing: install it with `apt-get install python3-tk`"
+        )
+        self._tcl = self._tkinter.Tcl()
+        self._tcl.eval("namespace eval ipx {}; rename file tcl_file; proc puts text {}")
+
+    def add(self, name: str, command: Callable[..., str]) -> None:
+        if name != "file":
+            self._tcl.createcommand(name, command)
+            return
+
+        def file(*arguments: str) -> str:
+            if arguments[0] == "copy":
+                return command(*arguments)
+            return str(self._tcl.call("tcl_file", *arguments))
+
+        self._tcl.createcommand("file", file)
+
+    def source(self, path: Path) -> None:
+        try:
+            self._tcl.call("source", str(path))
+        except self._tkinter.TclError as error:
+            raise ScriptError(str(error)) from None
+
+
+class OwnTcl:
+    """The part of Tcl that the scripts need, for machines without."""
+
+    def __init__(self) -> None:
+        self._tcl = PythonTcl()
+
+    def add(self, name: str, command: Callable[..., str]) -> None:
+        inner = self._tcl.commands.get(name)
+        self._tcl.commands[name] = command
+        if inner is not None:
+            self._tcl.commands[name] = lambda *arguments: (
+                command(*arguments) if arguments[0] == "copy" else inner(*arguments)
+            )
+
+    def source(self, path: Path) -> None:
+        try:
+            self._tcl.source(str(path))
+        except TclError as error:
+            raise ScriptError(str(error)) from None
+
+
 def run(
-    script: Path, answers: dict[str, str] | None = None, directory: Path | None = None
+    script: Path,
+    answers: dict[str, str] | None = None,
+    interpreter: type[Interpreter] = OwnTcl,
 ) -> list[tuple[str, ...]]:
-    """Run a script; return every command of Vivado's, its arguments as Tcl hands them over.
+    """Run a script in its folder; return every command of Vivado's, its arguments as Tcl has them.
 
     Parameters
     ----------
@@ -103,22 +169,17 @@ def run(
     answers : dict of str to str, optional
         What a command returns, by the command and its first arguments; default: the command's
         name and its last argument, as ``get_bd_pins(reset/aclk)``, for whatever it found.
-    directory : Path, optional
-        Where it runs; default: the script's.
+    interpreter : class, optional
 
     Raises
     ------
     ScriptError
         If the script fails.
     """
-    # Python is built without it where Tcl was not there.
-    tkinter = pytest.importorskip(
-        "tkinter", reason="tkinter is missing: install it with `apt-get install python3-tk`"
-    )
-    interpreter = tkinter.Tcl()
+    tcl = interpreter()
     record: list[tuple[str, ...]] = []
 
-    def recorder(name: str) -> None:
+    def recorder(name: str) -> Callable[..., str]:
         def command(*arguments: str) -> str:
             call = (name, *map(str, arguments))
             record.append(call)
@@ -128,28 +189,14 @@ def run(
             found = call[-1] if PLAIN.fullmatch(call[-1]) else ""
             return f"{name.rpartition(':')[2]}({found})"
 
-        if "::" in name:
-            interpreter.eval(f"namespace eval {name.partition('::')[0]} {{}}")
-        interpreter.createcommand(name, command)
+        return command
 
-    for name in RECORDED:
-        recorder(name)
-    # Files are Tcl's own business: here they are recorded, too.
-    interpreter.eval("rename file tcl_file")
-
-    def file(*arguments: str) -> str:
-        if arguments[0] == "copy":
-            record.append(("file", *arguments))
-            return ""
-        return str(interpreter.call("tcl_file", *arguments))
-
-    interpreter.createcommand("file", file)
+    for name in (*RECORDED, "file"):  # of `file` what copies: that is not done here
+        tcl.add(name, recorder(name))
     before = Path.cwd()
-    os.chdir(directory or script.parent)
+    os.chdir(script.parent)
     try:
-        interpreter.call("source", str(script))
-    except tkinter.TclError as error:
-        raise ScriptError(str(error)) from None
+        tcl.source(script)
     finally:
         os.chdir(before)
     return record

@@ -306,3 +306,15 @@ def test_missing_board_files_are_named(project: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.tcl").write_text("create_bd_sell x\n")
     with pytest.raises(tcl_recorder.ScriptError, match="invalid command name"):
         tcl_recorder.run(tmp_path / "wrong.tcl")
+
+
+@pytest.mark.parametrize(
+    ("script", "answers"),
+    [("package_ip.tcl", {}), ("design.tcl", {}), ("build.tcl", DONE)],
+)
+def test_tcl_itself_reads_the_scripts_alike(
+    script: str, answers: dict[str, str], project: Path
+) -> None:
+    own = tcl_recorder.run(project / script, answers)
+    assert own == tcl_recorder.run(project / script, answers, tcl_recorder.RealTcl)
+    assert len(own) > 30
