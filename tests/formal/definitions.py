@@ -13,10 +13,10 @@ from fractions import Fraction
 __all__ = [
     "DYBIT",
     "MAGNITUDE_BITS",
-    "dybit_code",
+    "code_integer",
     "dybit_integer",
     "dybit_rows",
-    "esb_code",
+    "esb",
     "esb_integer",
     "lookup",
 ]
@@ -70,6 +70,15 @@ def dybit_rows(bits: int, limit: int) -> list[tuple[str, str]]:
     return rows
 
 
+_MAGNITUDE = """
+module magnitude_integer(
+  input [3:0] bits, input [3:0] limit, input [7:0] code, output reg [17:0] integer_o
+);
+  always @* begin
+    integer_o = 0;
+"""
+
+
 def _dybit() -> str:
     cases = []
     for bits in MAGNITUDE_BITS:
@@ -80,11 +89,7 @@ def _dybit() -> str:
             )
             cases.append(f"      {{4'd{bits}, 4'd{limit}}}: casez (code)\n{rows}      endcase\n")
     return (
-        "module dybit(\n"
-        "  input [3:0] bits, input [3:0] limit, input [7:0] code, output reg [14:0] integer_o\n"
-        ");\n"
-        "  always @* begin\n"
-        "    integer_o = 0;\n"
+        f"{_MAGNITUDE}"
         f"    case ({{bits, limit > bits ? bits : limit}})\n{''.join(cases)}    endcase\n"
         "  end\n"
         "endmodule\n"
@@ -92,10 +97,22 @@ def _dybit() -> str:
 
 
 DYBIT = _dybit()
-"""Module ``dybit``: the integer of a magnitude code of `bits` bits, those above being 0.
+"""Module ``magnitude_integer``: the integer of a DyBit magnitude of `bits` bits, 0 above them.
 
 A limit beyond the bits means all of them; one of 0 is not defined.
 """
+
+
+def esb(fractions: Mapping[int, int]) -> str:
+    """Return ``magnitude_integer`` for ESB, of the given fraction bits of codes of each width."""
+    cases = []
+    for width, k in fractions.items():
+        rows = "".join(
+            f"        {code}: integer_o = {esb_integer(code, width, k)};\n"
+            for code in range(1 << width - 1)
+        )
+        cases.append(f"      {width - 1}: case (code)\n{rows}      endcase\n")
+    return f"{_MAGNITUDE}    case (bits)\n{''.join(cases)}    endcase\n  end\nendmodule\n"
 
 
 def lookup(name: str, values: Sequence[int]) -> str:
@@ -114,45 +131,25 @@ def lookup(name: str, values: Sequence[int]) -> str:
 _CODE = """
 module code_integer(
   input [1:0] width, input is_signed, input [3:0] limit, input [7:0] code,
-  output signed [19:0] integer_o
+  output signed [18:0] integer_o
 );
-  wire [3:0] bits = 2 << width;
-{body}
-  wire signed [19:0] positive = magnitude;
-  assign integer_o = negative ? -positive : positive;
+  wire [3:0] size = (2 << width) - is_signed;
+  wire [3:0] narrow = {run_time} && is_signed ? limit : 4'd{limit};
+  wire [17:0] magnitude;
+  magnitude_integer magnitude_integer(
+    .bits(size), .limit(width == 0 ? 4'd2 : width == 1 ? narrow : limit),
+    .code(code & ((1 << size) - 1)), .integer_o(magnitude)
+  );
+  wire signed [18:0] positive = magnitude;
+  assign integer_o = is_signed & code[size] ? -positive : positive;
 endmodule
 """
 
 
-def dybit_code(limit: int, run_time: bool = False) -> str:
-    """Return module ``code_integer``: the integer of a DyBit code in the low bits of `code`.
+def code_integer(limit: int = 4, run_time: bool = False) -> str:
+    """Return module ``code_integer``: the integer of a code in the low bits of `code`.
 
-    Codes of 4 bits have the exponent limit given here, or the port's if they are signed and it is
-    chosen at run time; those of 8 bits have the port's.
+    It needs ``magnitude_integer``. Codes of 4 bits have the exponent limit given here, or the
+    port's if they are signed and it is chosen at run time; those of 8 bits have the port's.
     """
-    chosen = f"{int(run_time)} && is_signed ? limit : 4'd{limit}"
-    body = f"""
-  wire [14:0] magnitude;
-  wire negative = is_signed & code[bits - 1];
-  wire [3:0] size = bits - is_signed;
-  wire [3:0] limit_4 = {chosen};
-  dybit dybit(
-    .bits(size), .limit(width == 0 ? 4'd2 : width == 1 ? limit_4 : limit),
-    .code(code & ((1 << size) - 1)), .integer_o(magnitude)
-  );"""
-    return DYBIT + _CODE.format(body=body)
-
-
-def esb_code(fractions: Mapping[int, int]) -> str:
-    """Return module ``code_integer`` for ESB codes, of the given fraction bits of each width."""
-    tables, body = "", "  wire negative = code[bits - 1];\n  reg [18:0] magnitude;\n"
-    choices = ""
-    for bits, k in fractions.items():
-        integers = [esb_integer(code, bits, k) for code in range(1 << bits - 1)]
-        tables += lookup(f"esb_{bits}", integers)
-        body += f"  wire [18:0] of_{bits};\n"
-        body += f"  esb_{bits} esb_{bits}(.code(code[{bits - 2}:0]), .integer_o(of_{bits}));\n"
-        choices += f"    if (bits == {bits}) magnitude = of_{bits};\n"
-    return tables + _CODE.format(
-        body=f"{body}  always @* begin\n    magnitude = 0;\n{choices}  end"
-    )
+    return _CODE.format(limit=limit, run_time=int(run_time))

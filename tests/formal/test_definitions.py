@@ -9,10 +9,12 @@ from tests.formal.sat import counterexample, edited
 
 HARNESS = """
 module proof(input [{top}:0] code);
-  wire [14:0] expected, found;
+  wire [17:0] expected, found;
   fractions fractions(.code(code), .integer_o(expected));
   wire [7:0] padded = code;
-  dybit dybit(.bits(4'd{bits}), .limit(4'd{limit}), .code(padded), .integer_o(found));
+  magnitude_integer integer_i(
+    .bits(4'd{bits}), .limit(4'd{limit}), .code(padded), .integer_o(found)
+  );
   always @* assert (found == expected);
 endmodule
 """

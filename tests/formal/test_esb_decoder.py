@@ -11,7 +11,7 @@ from dybit.quant.formats import ESB
 from tests.formal.bugs import Bug
 from tests.formal.cases import cases
 from tests.formal.conftest import Proved
-from tests.formal.definitions import esb_integer, lookup
+from tests.formal.definitions import esb
 from tests.formal.harness import harness
 from tests.formal.sat import counterexample, verilog_of
 
@@ -38,13 +38,10 @@ def wrong_word(verilog: str, spec: ESBOperand) -> str | None:
     """Return a word that the design decodes to something else than the definition says."""
     constants = {"PADDED": spec.padded, "LINEAR": spec.linear}
     constants |= {f"HAS_{bits}": bits in spec.widths for bits in (4, 8)}
-    tables = []
-    for fmt in spec.formats:
-        integers = [esb_integer(code, fmt.bits, fmt.k) for code in range(1 << fmt.bits - 1)]
-        tables.append(lookup(f"esb_{fmt.bits}", integers))
+    definition = esb({fmt.bits: fmt.k for fmt in spec.formats})
     constants["CODE_4"] = spec.code_bits(4) if 4 in spec.widths else 3
     if 8 in spec.widths:
-        constants["INTEGER"] = max(integers).bit_length() + 1
+        constants["INTEGER"] = spec.integer_bits
         constants["SIGNIFICAND"] = spec.significand_bits
         constants["EXPONENT"] = spec.exponent_bits
     else:
@@ -52,7 +49,7 @@ def wrong_word(verilog: str, spec: ESBOperand) -> str | None:
     text = harness(
         verilog, "decoder", "esb_decoder", constants={name: int(x) for name, x in constants.items()}
     )
-    return counterexample(*tables, text, cycles=EdgeDecoder.LATENCY + 1)
+    return counterexample(definition, text, cycles=EdgeDecoder.LATENCY + 1)
 
 
 def decoder_of(spec: ESBOperand) -> str:
@@ -82,7 +79,9 @@ BUGS = {
     "a grid without a zero, without its half": Bug(
         ESBDecoder, "decode_wide", "Cat(Const(1, 1), code)", "Cat(Const(0, 1), code)"
     ),
-    "narrow lanes that cannot be kept out": Bug(ESBDecoder, "decode_narrow", "self.keep[k]", "Const(1, 1)"),
+    "narrow lanes that cannot be kept out": Bug(
+        ESBDecoder, "decode_narrow", "self.keep[k]", "Const(1, 1)"
+    ),
 }
 
 

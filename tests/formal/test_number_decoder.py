@@ -13,7 +13,7 @@ from dybit.hw.width import Width
 from dybit.quant.config import QuantConfig
 from tests.formal.bugs import Bug
 from tests.formal.conftest import Proved
-from tests.formal.definitions import dybit_code, esb_code
+from tests.formal.definitions import DYBIT, code_integer, esb
 from tests.formal.harness import harness
 from tests.formal.sat import counterexample, verilog_of
 from tests.hw.array_vectors import array_config, esb_arrays
@@ -42,16 +42,16 @@ def wrong_code(spec: OperandLayout, largest: dict[int, int]) -> str | None:
         "EXPONENT": members.get("exponent", 0),
     }
     if isinstance(spec, ESBOperand):
-        definition = esb_code({fmt.bits: fmt.k for fmt in spec.formats})
+        definition = [esb({fmt.bits: fmt.k for fmt in spec.formats}), code_integer()]
         constants |= {"SIGNED": True, "UNSIGNED": False, "LIMITS": 0, "PADDED": spec.padded}
     else:
-        definition = dybit_code(spec.limit, bool(spec.run_time_limits))
+        definition = [DYBIT, code_integer(spec.limit, bool(spec.run_time_limits))]
         constants |= {"SIGNED": spec.signedness is Signedness.SIGNED, "PADDED": True}
         constants["UNSIGNED"] = spec.signedness is Signedness.UNSIGNED
         constants["LIMITS"] = sum(1 << limit for limit in spec.run_time_limits)
     constants = {name: int(value) for name, value in constants.items()}
     text = harness(verilog_of(decoder, "decoder"), "decoder", "number_decoder", constants=constants)
-    return counterexample(definition, text, cycles=NumberDecoder.LATENCY + 1)
+    return counterexample(*definition, text, cycles=NumberDecoder.LATENCY + 1)
 
 
 @pytest.mark.prove

@@ -21,15 +21,15 @@
   wire has_sign_now = SIGNED || is_signed && !UNSIGNED;
 
   if (HAS_8) begin: wide
-    wire [14:0] magnitude;
-    dybit of_code(
+    wire [17:0] magnitude;
+    magnitude_integer of_code(
       .bits(negative ? 4'd7 : 4'd8), .limit(limit), .code({code[7] & ~negative, code[6:0]}),
       .integer_o(magnitude)
     );
-    wire [14:0] expected = kept[0] ? magnitude : 0;
+    wire [17:0] expected = kept[0] ? magnitude : 0;
     wire minus = negative & code[7];
     if (LINEAR) begin: linear
-      wire signed [15:0] positive = expected;
+      wire signed [18:0] positive = expected;
       always @* if (bits == 2)
         assert ($signed(operand[INTEGER-1:0]) == (minus ? -positive : positive));
     end else begin: floating
@@ -50,8 +50,8 @@
   localparam LANE_4 = 1 + CODE_4;
   for (genvar k = 0; k < 2 * HAS_4; k = k + 1) begin: four
     wire [3:0] lane = code[4*k +: 4];
-    wire [14:0] magnitude, found;
-    dybit of_code(
+    wire [17:0] magnitude, found;
+    magnitude_integer of_code(
       .bits(negative ? 4'd3 : 4'd4), .limit(RUN_TIME & negative ? limit : 4'(LIMIT)),
       .code({lane[3] & ~negative, lane[2:0]}), .integer_o(magnitude)
     );
@@ -61,11 +61,11 @@
       wire [2:0] odd = {lane_code[0 +: CODE_4-3], 1'b1};
       assign found = exponent == 0 ? 0 : {12'd0, odd} << (exponent - 1);
     end else begin: plain
-      dybit of_lane(
+      magnitude_integer of_lane(
         .bits(4'(CODE_4)), .limit(4'(LIMIT)), .code(lane_code), .integer_o(found)
       );
     end
-    wire [14:0] expected = kept[k] ? magnitude : 0;
+    wire [17:0] expected = kept[k] ? magnitude : 0;
     always @* if (bits == 1) begin
       assert (found == expected);
       if (expected != 0) assert (operand[LANE_4*k] == (negative & lane[3]));
@@ -75,14 +75,14 @@
   localparam LANE_2 = 1 + CODE_2;
   for (genvar k = 0; k < 4 * HAS_2; k = k + 1) begin: two
     wire [1:0] lane = code[2*k +: 2];
-    wire [14:0] magnitude, found;
-    dybit of_code(
+    wire [17:0] magnitude, found;
+    magnitude_integer of_code(
       .bits(negative ? 4'd1 : 4'd2), .limit(4'd2), .code({lane[1] & ~negative, lane[0]}),
       .integer_o(magnitude)
     );
     wire [CODE_2-1:0] lane_code = operand[LANE_2*k + 1 +: CODE_2];
-    dybit of_lane(.bits(4'(CODE_2)), .limit(4'd2), .code(lane_code), .integer_o(found));
-    wire [14:0] expected = kept[k] ? magnitude : 0;
+    magnitude_integer of_lane(.bits(4'(CODE_2)), .limit(4'd2), .code(lane_code), .integer_o(found));
+    wire [17:0] expected = kept[k] ? magnitude : 0;
     always @* if (bits == 0) begin
       assert (found == expected);
       if (expected != 0) assert (operand[LANE_2*k] == (negative & lane[1]));

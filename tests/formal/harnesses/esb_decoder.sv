@@ -15,11 +15,13 @@
   end
 
   if (HAS_8) begin: wide
-    wire [INTEGER-2:0] magnitude;
-    esb_8 of_code(.code(code[6:0]), .integer_o(magnitude));
-    wire [INTEGER-2:0] expected = kept[0] ? magnitude : 0;
+    wire [17:0] magnitude;
+    magnitude_integer of_code(
+      .bits(4'd7), .limit(4'd0), .code({1'b0, code[6:0]}), .integer_o(magnitude)
+    );
+    wire [17:0] expected = kept[0] ? magnitude : 0;
     if (LINEAR) begin: linear
-      wire signed [INTEGER-1:0] positive = expected;
+      wire signed [18:0] positive = expected;
       always @* if (bits == 2)
         assert ($signed(operand[INTEGER-1:0]) == (code[7] ? -positive : positive));
     end else begin: floating
@@ -39,12 +41,16 @@
   localparam LANE_4 = 1 + CODE_4;
   for (genvar k = 0; k < 2 * HAS_4; k = k + 1) begin: four
     wire [3:0] lane = code[4*k +: 4];
-    wire [6:0] magnitude, lane_magnitude;
+    wire [17:0] magnitude, lane_magnitude;
     wire [CODE_4-1:0] lane_code = operand[LANE_4*k + 1 +: CODE_4];
-    esb_4 of_code(.code(lane[2:0]), .integer_o(magnitude));
-    esb_4 of_lane(.code(lane_code[2:0]), .integer_o(lane_magnitude));
-    wire [6:0] found = CODE_4 == 4 && ~lane_code[CODE_4-1] ? 0 : lane_magnitude;
-    wire [6:0] expected = kept[k] ? magnitude : 0;
+    magnitude_integer of_code(
+      .bits(4'd3), .limit(4'd0), .code({5'd0, lane[2:0]}), .integer_o(magnitude)
+    );
+    magnitude_integer of_lane(
+      .bits(4'd3), .limit(4'd0), .code({5'd0, lane_code[2:0]}), .integer_o(lane_magnitude)
+    );
+    wire [17:0] found = CODE_4 == 4 && ~lane_code[CODE_4-1] ? 0 : lane_magnitude;
+    wire [17:0] expected = kept[k] ? magnitude : 0;
     always @* if (bits == 1) begin
       assert (found == expected);
       if (expected != 0) assert (operand[LANE_4*k] == lane[3]);

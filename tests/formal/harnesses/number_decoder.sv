@@ -18,12 +18,12 @@
     if (LIMITS != 0) assume (width == 2 || !has_sign_now || LIMITS[exponent_limit]);
   end
 
-  wire signed [19:0] defined;
+  wire signed [18:0] defined;
   code_integer code_integer(
     .width(bits), .is_signed(SIGNED || has_sign && !UNSIGNED), .limit(limit), .code(was),
     .integer_o(defined)
   );
-  wire signed [19:0] expected = kept ? defined : 0;
+  wire signed [18:0] expected = kept ? defined : 0;
   if (LINEAR) begin: linear
     always @* assert ($signed(number) == expected);
   end else begin: floating
