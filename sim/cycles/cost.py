@@ -32,7 +32,7 @@ class AcceleratorCost:
 
     def __call__(self, layer: LayerShape, mode: PrecisionMode) -> int:
         """Return the cycles of a layer whose output is as wide as its input."""
-        return self.layer(layer, mode).cycles
+        return self._alike(layer, mode, None).cycles
 
     def layer(
         self, layer: LayerShape, mode: PrecisionMode, output_bits: int | None = None
@@ -44,6 +44,13 @@ class AcceleratorCost:
         PlanError
             If the accelerator has no room for it.
         """
+        alike = self._alike(layer, mode, output_bits)
+        return alike if alike.name == layer.name else replace(alike, name=layer.name)
+
+    def _alike(
+        self, layer: LayerShape, mode: PrecisionMode, output_bits: int | None
+    ) -> LayerCycles:
+        """Return what the first layer of this shape takes."""
         packed = layer.inputs == (INPUT,)
         shape = (layer.kind, layer.input_shape, layer.output_shape, layer.kernel, layer.stride)
         key = (*shape, layer.padding, layer.groups, mode, output_bits, packed)
@@ -51,7 +58,7 @@ class AcceleratorCost:
             self._known[key] = layer_cycles(
                 layer, mode, self.machine, output_bits, self.batch, packed
             )
-        return replace(self._known[key], name=layer.name)
+        return self._known[key]
 
 
 def network_cycles(

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dybit.sim.board_driver import Fields
-from dybit.sim.cycles.kernel import TILE, constants, replay, tile_table
+from dybit.sim.cycles.kernel import Table, columns_of, constants, replay, tile_table
 from dybit.sim.cycles.machine import Machine
 
-__all__ = ["Counts", "count"]
+__all__ = ["Counts", "count", "count_table"]
 
-_ROW = {name: place for place, name in enumerate(TILE)}
 _READS = ("input", "weight", "parameter", "descriptor")
 
 
@@ -83,25 +80,26 @@ def count(
     list_address : int
         Of the list.
     """
-    table = tile_table(fields, machine, base, list_address)
-    total = replay(table, constants(machine))
-    depthwise = table[:, _ROW["depthwise"]] == 1
-    passes = table[:, _ROW["passes"]]
-    vectors = table[:, _ROW["vectors"]] * passes
-    rows = np.where(depthwise, table[:, _ROW["taps"]], machine.array.rows)
+    table = tile_table(*columns_of(fields), machine, base, list_address)
+    return count_table(table, constants(machine))
+
+
+def count_table(table: Table, constants: Table) -> Counts:
+    """Return what the tiles of a `tile_table` take, on the machine of `kernel.constants`."""
+    total = replay(table, constants)
     reads = {f"{kind}_beats": total[f"{kind}_beats"] for kind in _READS}
     return Counts(
         cycles=total["cycles"],
-        vectors=int(vectors[~depthwise].sum()),
-        depthwise=int(vectors[depthwise].sum()),
+        vectors=total["vectors"],
+        depthwise=total["depthwise"],
         stall_weights=total["wait_weights"],
         stall_activations=total["wait_input"],
         stall_results=total["wait_results"],
         read_beats=sum(reads.values()),
         write_beats=total["output_beats"],
         tiles=len(table),
-        passes=int(passes.sum()),
-        weight_load=int((rows * passes).sum()),
+        passes=total["passes"],
+        weight_load=total["weight_rows"],
         fill=total["begin"] - 1,
         drain=total["cycles"] - total["end"],
         **reads,

@@ -56,6 +56,7 @@ struct Totals {
     int64_t cycles, begin, end;  // of all; of the first and the last vector
     int64_t wait_weights, wait_input, wait_results;
     int64_t descriptor_beats, parameter_beats, weight_beats, input_beats, output_beats;
+    int64_t vectors, depthwise, passes, weight_rows;  // of all tiles
 };
 
 namespace {
@@ -82,6 +83,14 @@ class Ring {
         mask_ = size - 1;
     }
     Time& operator[](int64_t index) { return values_[index & mask_]; }
+
+    // For loops: it need not be looked up again where the values are, whatever is written.
+    struct View {
+        Time* const values;
+        const int64_t mask;
+        Time& operator[](int64_t index) const { return values[index & mask]; }
+    };
+    View view() { return {values_.data(), mask_}; }
 
     // The first index from one to another whose value, they grow, is later than a time.
     int64_t later(Time time, int64_t first, int64_t end) {
@@ -453,12 +462,13 @@ class Model {
         while (weight_next_ < weight_beats_.size()) {
             Beats& beats = weight_beats_[weight_next_];
             const int64_t before = beats.done;
-            if (m_.columns > kBeat)
+            if (m_.columns > kBeat) {
                 while (beats.done < beats.count && gather(beats)) {}
-            else if (beat_most_ == 1 && tiles_[weight_push_tile_].row_units == 1)
-                cut<true>(beats);
-            else
-                cut<false>(beats);
+            } else {
+                cut(beats, before + 1);
+                rows(beats);
+                cut(beats, beats.count);
+            }
             moved |= beats.done > before;
             if (beats.done < beats.count) return moved;
             if (beats.last) end_weight_command();
@@ -470,27 +480,24 @@ class Model {
         return moved;
     }
 
-    // Units of a beat and less: give beat after beat until it is not known when one goes. Where
-    // units, beats and rows are the same, `kSame`, the compiler knows.
-    template <bool kSame>
-    void cut(Beats& beats) {
+    // Units of a beat and less: give beats up to one until it is not known when one goes.
+    void cut(Beats& beats, int64_t stop) {
         const Tile& tile = tiles_[weight_push_tile_];
         Buffer& buffer = buffers_[kWeight];
         // Copies, which stay in registers.
-        const int64_t row_units = kSame ? 1 : tile.row_units, most = kSame ? 1 : beat_most_;
-        const int64_t ready = m_.read - 1, transferred = transferred_;
+        const int64_t row_units = tile.row_units, ready = m_.read - 1, transferred = transferred_;
         Time given = buffer.given, pop = buffer.pop, now = unit_time_, row = row_time_;
-        int64_t unit = kSame ? 0 : unit_, units = beat_units_, left = tile.command_units - command_units_;
+        int64_t unit = unit_, units = beat_units_, left = tile.command_units - command_units_;
         int64_t pushed = weight_pushed_, complete = weight_complete_, popped = buffer.popped;
         int64_t done = beats.done;
         bool held = buffer.held, open = beat_open_, known = true;
         Time soonest = beat_time_, last = pushed ? pushes_[pushed - 1] : 0;
-        while (known && done < beats.count) {
+        while (known && done < stop) {
             if (!open) {
                 pop = std::max(at(beats, done) + ready, held ? given : pop + 1);
                 buffer.pops[popped++] = pop;
                 soonest = pop + 1;
-                units = kSame ? 1 : std::min(most, left);
+                units = std::min(beat_most_, left);
                 open = true;
             }
             for (; units; --units) {
@@ -521,6 +528,34 @@ class Model {
         unit_ = unit, beat_units_ = units, command_units_ = tile.command_units - left;
         weight_pushed_ = pushed, weight_complete_ = complete, buffer.popped = popped;
         beats.done = done, buffer.held = held, beat_open_ = open, beat_time_ = soonest;
+    }
+
+    // The same for beats that are whole rows, one each cycle, for as long as the queue has room:
+    // what takes most of the time.
+    void rows(Beats& beats) {
+        Buffer& buffer = buffers_[kWeight];
+        const int64_t room = weight_pushed_ - (m_.weight_rows - 1);
+        if (beat_most_ != 1 || tiles_[weight_push_tile_].row_units != 1 ||
+            m_.interval != kInterval || beat_open_ || !buffer.held || room < 1 ||
+            weight_pushed_ + 1 != weight_complete_ || buffer.given != row_time_ ||
+            row_time_ != unit_time_)
+            return;
+        const int64_t count = std::min(beats.count - beats.done, transferred_ - room + 1);
+        if (count <= 0) return;
+        const auto pops = buffer.pops.view(), pushes = pushes_.view(), moves = transfers_.view();
+        const Time ready = beats.first + beats.done + m_.read - 1;
+        const int64_t popped = buffer.popped, pushed = weight_pushed_;
+        Time now = row_time_, pop = buffer.pop;
+        for (int64_t i = 0; i < count; ++i) {
+            const Time queued = std::max(pushes[room + i] + 2, moves[room + i - 1] + 1);
+            pops[popped + i] = pop = std::max(ready + i, now);
+            pushes[pushed + i] = std::max(now + 1, queued);
+            now = std::max(now + 1, std::max(ready + i + 1, queued));
+        }
+        buffer.popped += count, buffer.pop = pop, buffer.given = now;
+        unit_time_ = row_time_ = now, beat_time_ = pop + 1;
+        weight_pushed_ += count, weight_complete_ += count;
+        command_units_ += count, beats.done += count;
     }
 
     // Units of several beats: take the next one; return false if it is not known when it goes on.
@@ -818,7 +853,7 @@ class Model {
     void visit(Visitor& visitor) {
         // No pass to come begins before this, no column tile is drained and no tile stored: times
         // that only they wait for have no effect from here on back.
-        const Time walk = begun_;
+        const Time walk = begun_, turn = turn_;
         const bool sums_wait = drained_tiles_ < static_cast<int64_t>(summed_.size());
         for (int client = 0; client < kClients; ++client)
             splitters_[client].visit(visitor, kLongAgo, client == kWeight);
@@ -829,14 +864,20 @@ class Model {
             visitor.time(buffer.pop);
             visitor.time(buffer.given);
             const int64_t needed = buffer.reserved - (m_.buffer - m_.burst) - 1;
-            visitor.ring(buffer.pops, needed, buffer.popped);
+            visitor.ring(buffer.pops, needed, buffer.popped, turn);
         }
-        visitor.ring(origins_, bursts_ - m_.outstanding, bursts_);
+        visitor.ring(origins_, bursts_ - m_.outstanding, bursts_, turn - 1);
         visitor.ring(issued_, writes_ - m_.outstanding, writes_, walk);
         visitor.ring(answered_, writes_ - m_.outstanding, writes_, walk);
-        const int64_t oldest = weight_pushed_ - m_.weight_rows;
-        visitor.ring(pushes_, std::min(oldest, transferred_), weight_pushed_);
-        visitor.ring(transfers_, std::min(oldest, transferred_) - 1, transferred_);
+        // The last row into the queue and the last out of it; and those before, as far as a row that
+        // is complete, or the next one out, could wait for them.
+        const int64_t oldest = std::min(weight_pushed_ - m_.weight_rows, transferred_);
+        const int64_t in = weight_pushed_ - 1, out = transferred_ - 1;
+        const Time row = row_time_, moved = out < 0 ? kLongAgo : transfers_[out];
+        visitor.ring(pushes_, oldest, in, std::min(row, moved) - 1);
+        visitor.ring(transfers_, oldest - 1, out, row);
+        if (in >= 0) visitor.time(pushes_[in]);
+        if (out >= 0) visitor.time(transfers_[out]);
         visitor.ring(completes_, passes_begun_, loaded_passes_);
         for (size_t i = weight_next_; i < weight_beats_.size(); ++i) {
             visitor.time(weight_beats_[i].first);
@@ -1208,4 +1249,9 @@ class Model {
 
 EXPORT void cycles_run(const Machine* machine, const Tile* tiles, Totals* totals, int64_t count) {
     *totals = Model(*machine, tiles, count).run();
+    for (const Tile* tile = tiles; tile < tiles + count; ++tile) {
+        (tile->depthwise ? totals->depthwise : totals->vectors) += tile->passes * tile->vectors;
+        totals->passes += tile->passes;
+        totals->weight_rows += tile->passes * (tile->depthwise ? tile->taps : machine->rows);
+    }
 }

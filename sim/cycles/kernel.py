@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,9 @@ from dybit.quant.precision import MODES
 from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields
 from dybit.sim.cycles.machine import Machine
 from dybit.sim.library import build_kernel
+from dybit.sim.runtime.tiles import Columns
 
-__all__ = ["TILE", "TOTALS", "constants", "replay", "tile_table"]
+__all__ = ["TILE", "TOTALS", "columns_of", "constants", "replay", "tile_table"]
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 
@@ -41,8 +44,9 @@ TILE = (
 TOTALS = (
     *("cycles", "begin", "end", "wait_weights", "wait_input", "wait_results"),
     *("descriptor_beats", "parameter_beats", "weight_beats", "input_beats", "output_beats"),
+    *("vectors", "depthwise", "passes", "weight_rows"),
 )
-"""What `replay` tells: cycles of the run, of its first and its last vector; waits and beats."""
+"""What `replay` tells: cycles of the run, of its first and its last vector; waits, beats, work."""
 
 _FIELDS = (
     *("kind", "mode", "raw", "barrier", "kernel_height", "kernel_width", "stride_y", "stride_x"),
@@ -66,55 +70,81 @@ Table = NDArray[np.int64]
 
 
 def tile_table(
-    fields: Sequence[Fields], machine: Machine, base: int = 0, list_address: int = 0
+    columns: Columns,
+    shape: tuple[int, ...],
+    machine: Machine,
+    base: int = 0,
+    list_address: int = 0,
 ) -> Table:
     """Return what the kernel is told of descriptors.
 
     Parameters
     ----------
-    fields : sequence of dict of str to int
-        Of legal descriptors.
+    columns : dict of str to int or ndarray
+        Fields of legal descriptors, as `dybit.sim.runtime.tiles.tile_columns` gives them.
+    shape : tuple of int
+        Of all tiles.
     machine : Machine
     base : int
         Where the addresses count from.
     list_address : int
         Of the first descriptor.
     """
-    given = np.array([_fields(tile) for tile in fields], np.int64)
-    f = dict(zip(_FIELDS, given.T, strict=True))
-    rows, columns = machine.array.rows, machine.array.columns
+    f = columns
+    rows, elements = machine.array.rows, machine.array.columns
     depthwise = f["kind"] == 1
-    channels, lanes = _CHANNELS[f["mode"]], np.where(depthwise, 1, _LANES[f["mode"]])
+    select: Callable[..., Any] = np.where
+    channels: Any = _CHANNELS[f["mode"]]
+    lanes: Any = _LANES[f["mode"]]
+    parts: Any = _PARTS[f["raw"]]
+    if isinstance(depthwise, bool):
+        # All tiles alike: Python's integers are faster than arrays of one.
+        select = _choose
+        channels, lanes, parts = int(channels), int(lanes), int(parts)
+    lanes = select(depthwise, 1, lanes)
     taps = f["kernel_height"] * f["kernel_width"]
     pixels = f["output_height"] * f["output_width_pixels"]
     # The unit sees every pixel from the first window to the last.
     walked = ((f["output_height"] - 1) * f["stride_y"] + f["kernel_height"]) * (
         (f["output_width_pixels"] - 1) * f["stride_x"] + f["kernel_width"]
     )
-    passes = f["column_tiles"] * np.where(depthwise, 1, taps * f["block_count"])
-    weight_rows = np.where(depthwise, taps * f["column_tiles"], rows)
+    passes_each = select(depthwise, 1, taps * f["block_count"])
+    weight_rows = select(depthwise, taps * f["column_tiles"], rows)
     known = {
-        "list_address": list_address + DESCRIPTOR_BYTES * np.arange(len(given)),
+        "list_address": list_address + DESCRIPTOR_BYTES * np.arange(prod(shape)).reshape(shape),
         "depthwise": depthwise,
         "parameter_groups": f["column_tiles"] * lanes,
-        "weight_bytes": weight_rows * columns * channels,
+        "weight_bytes": weight_rows * elements * channels,
         "command_units": weight_rows * channels,
         "taps": taps,
-        "passes": passes,
-        "passes_each": passes // f["column_tiles"],
+        "passes": f["column_tiles"] * passes_each,
+        "passes_each": passes_each,
         "row_units": channels,
-        "vectors": np.where(depthwise, walked, pixels),
+        "vectors": select(depthwise, walked, pixels),
         "pixels": pixels,
         "lanes": lanes,
         "groups": f["output_groups"],
-        "parts": _PARTS[f["raw"]],
+        "parts": parts,
         **{name: f[name] for name in _SAME},
         **{name: f[name] + base for name in _ADDRESSES},
     }
-    table = np.empty((len(given), len(TILE)), np.int64)
-    for place, name in enumerate(TILE):
-        table[:, place] = known[name]
-    return table
+    values = [known[name] for name in TILE]
+    varying = [i for i, value in enumerate(values) if isinstance(value, np.ndarray)]
+    table = np.empty((*shape, len(TILE)), np.int64)
+    table[:] = [0 if isinstance(value, np.ndarray) else value for value in values]
+    for place in varying:
+        table[..., place] = values[place]
+    return table.reshape(-1, len(TILE))
+
+
+def _choose(condition: bool, yes: Any, no: Any) -> Any:
+    return yes if condition else no
+
+
+def columns_of(fields: Sequence[Fields]) -> tuple[Columns, tuple[int, ...]]:
+    """Return the fields of a list of descriptors as `tile_table` takes them."""
+    given = np.array([_fields(tile) for tile in fields], np.int64)
+    return dict(zip(_FIELDS, given.T, strict=True)), (len(given),)
 
 
 def constants(machine: Machine, leaps: bool = True) -> Table:
@@ -145,9 +175,10 @@ def replay(table: Table, machine: Table) -> dict[str, int]:
     machine : ndarray of int64
         As `constants` makes it.
     """
-    totals = np.empty(len(TOTALS), np.int64)
-    _run()(machine, np.ascontiguousarray(table), totals, len(table))
-    found = dict(zip(TOTALS, totals.tolist(), strict=True))
+    tiles, machine = (np.ascontiguousarray(each, np.int64) for each in (table, machine))
+    totals = (ctypes.c_int64 * len(TOTALS))()
+    _run()(machine.ctypes.data, tiles.ctypes.data, totals, len(tiles))
+    found = dict(zip(TOTALS, totals, strict=True))
     if found["cycles"] < 0:
         raise RuntimeError("the run of these tiles does not end: descriptors must be legal")
     return found
@@ -156,8 +187,7 @@ def replay(table: Table, machine: Table) -> dict[str, int]:
 @cache
 def _run() -> Callable[..., None]:
     function = ctypes.CDLL(str(build_kernel(SOURCE))).cycles_run
-    array = np.ctypeslib.ndpointer(np.int64, flags="C_CONTIGUOUS")
-    function.argtypes = [array, array, array, ctypes.c_int64]
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     function.restype = None
     run: Callable[..., None] = function
     return run

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dybit.quant.precision import PrecisionMode
 from dybit.quant.workloads import LayerKind, LayerShape
-from dybit.sim.board_driver import DESCRIPTOR_BYTES, Fields, PlanError
-from dybit.sim.cycles.counts import Counts, count
-from dybit.sim.cycles.kernel import constants
+from dybit.sim.board_driver import DESCRIPTOR_BYTES, PlanError
+from dybit.sim.cycles.counts import Counts, count_table
+from dybit.sim.cycles.kernel import Table, constants, tile_table
 from dybit.sim.cycles.machine import BUS_BYTES, Machine
 from dybit.sim.runtime.engine_layer import EngineLayer, Hardware, in_a_row
 from dybit.sim.runtime.inputs import packings
 from dybit.sim.runtime.packing import PARAMETER_BYTES, pixel_bytes
 from dybit.sim.runtime.placement import aligned
-from dybit.sim.runtime.tiles import tiles
+from dybit.sim.runtime.tiles import tile_columns
 from dybit.sim.runtime.tiling import Tiling, choose, output_layout
 
 __all__ = ["LayerCycles", "engine_layer", "forget", "layer_cycles"]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 SIDE_LIMIT = 255
 """Kernel and stride that a descriptor holds, at most."""
@@ -116,7 +120,6 @@ def engine_layer(
     bits = mode.activation_bits if output_bits is None else output_bits
     height, width, channels = shape.input_shape
     unit = shape.kind is LayerKind.DEPTHWISE and shape.outputs == channels
-    none = np.broadcast_to(np.uint8(0), (shape.outputs,))
     for name in ("kernel", "stride"):
         largest = max(getattr(shape, name))
         if largest > SIDE_LIMIT:
@@ -128,12 +131,10 @@ def engine_layer(
         input_format=source,
         weight_format=array.weight_format(mode.weight_bits),
         output_format=array.activation_format(bits, signed) if bits else None,
-        weights=np.broadcast_to(
-            np.uint8(0), (*shape.kernel, channels // shape.groups, shape.outputs)
-        ),
-        bias=none.astype(np.int64),
-        multiplier=none.astype(np.uint16),
-        shift=none,
+        weights=_zeros(np.uint8, *shape.kernel, channels // shape.groups, shape.outputs),
+        bias=_zeros(np.int64, shape.outputs),
+        multiplier=_zeros(np.uint16, shape.outputs),
+        shift=_zeros(np.uint8, shape.outputs),
         images=batch,
         height=height,
         width=width,
@@ -152,6 +153,11 @@ def engine_layer(
     if shape.kernel == shape.stride == (1, 1) and not any(shape.padding):
         return in_a_row(layer)
     return layer
+
+
+def _zeros(dtype: type[Scalar], *shape: int) -> NDArray[Scalar]:
+    """Return one 0 that looks like an array."""
+    return np.ndarray(shape, dtype, bytes(8), strides=(0,) * len(shape))
 
 
 def layer_cycles(
@@ -175,16 +181,17 @@ def layer_cycles(
     hardware = machine.hardware
     layer = engine_layer(shape, mode, hardware, output_bits, batch)
     layer, tiling, blocks = _chosen(layer, hardware, packed)
+    known = constants(machine)
     # Designs that differ in what the tiles do not show take the same.
     key = (
         *(shape.kind, shape.input_shape, shape.output_shape, shape.kernel, shape.stride),
         *(shape.padding, shape.groups, mode, output_bits, batch, layer.depthwise, layer.kernel),
         *(tiling.height, tiling.width, output_layout(layer, hardware)),
-        constants(machine).tobytes(),
+        known.tobytes(),
     )
     counts = _KNOWN.get(key)
     if counts is None:
-        counts = count(_fields(layer, tiling, blocks, hardware), machine)
+        counts = count_table(_table(layer, tiling, blocks, machine), known)
         if len(_KNOWN) >= KNOWN_LIMIT:
             _KNOWN.clear()
         _KNOWN[key] = counts
@@ -213,11 +220,12 @@ def _chosen(
     return min(ways, key=lambda each: each[1].cycles)
 
 
-def _fields(layer: EngineLayer, tiling: Tiling, blocks: int, hardware: Hardware) -> list[Fields]:
-    """Return the fields of a layer's tiles.
+def _table(layer: EngineLayer, tiling: Tiling, blocks: int, machine: Machine) -> Table:
+    """Return what the kernel is told of a layer's tiles.
 
     All they need lies in memory one after the other, as a plan of one layer would have it.
     """
+    hardware = machine.hardware
     array = hardware.array
     column_tiles = layer.column_tiles(array)
     taps = layer.kernel[0] * layer.kernel[1]
@@ -234,4 +242,5 @@ def _fields(layer: EngineLayer, tiling: Tiling, blocks: int, hardware: Hardware)
     for name, length in parts.items():
         addresses[name] = end
         end += aligned(length)
-    return list(tiles(layer, tiling, blocks, addresses, hardware))
+    columns, shape = tile_columns(layer, tiling, blocks, addresses, hardware)
+    return tile_table(columns, shape, machine)

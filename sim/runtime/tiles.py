@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dybit.sim.board_driver import Fields
 from dybit.sim.runtime.engine_layer import EngineLayer, Hardware
-from dybit.sim.runtime.tiling import COUNT_LIMIT, Layout, Tiling, output_layout
+from dybit.sim.runtime.tiling import Layout, Tiling, output_layout
 
-__all__ = ["tiles"]
+__all__ = ["Columns", "tile_columns", "tiles"]
+
+Numbers = Any  # integers, or arrays of them
+Columns = dict[str, Numbers]
 
 
 def tiles(
@@ -21,78 +29,144 @@ def tiles(
     addresses : dict of str to int
         Of input, output, weights and parameters.
     """
-    constant = layer.constant_fields(hardware.array) | {
-        "blocks": blocks,
-        "weights_address": addresses["weights"],
-        "parameters_address": addresses["parameters"],
-        "barrier": 0,
-        "last": 0,
-    }
+    columns, shape = tile_columns(layer, tiling, blocks, addresses, hardware)
+    constant = {name: value for name, value in columns.items() if not isinstance(value, np.ndarray)}
+    varying = [name for name in columns if name not in constant]
+    lists = [np.broadcast_to(columns[name], shape).ravel().tolist() for name in varying]
+    for _, *values in zip(range(int(np.prod(shape))), *lists, strict=True):
+        yield constant | dict(zip(varying, values, strict=True))
+
+
+def tile_columns(
+    layer: EngineLayer, tiling: Tiling, blocks: int, addresses: Fields, hardware: Hardware
+) -> tuple[Columns, tuple[int, int, int]]:
+    """Return the fields of `tiles`, each for all tiles at once, and the shape they make.
+
+    Parameters
+    ----------
+    addresses : dict of str to int
+        Of input, output, weights and parameters.
+
+    Returns
+    -------
+    dict of str to int or ndarray
+        An integer is that of every tile; an array broadcasts to the shape.
+    tuple of int
+        Images, bands of rows, cuts across.
+    """
     layout = output_layout(layer, hardware)
     pixel = blocks * hardware.array.rows
-    for image in range(layer.images):
-        first_in = addresses["input"] + image * layer.height * layer.width * pixel
-        first_out = addresses["output"] + image * layer.size[0] * layer.size[1] * layout.pixel_bytes
-        for top in range(0, layer.size[0], tiling.height):
-            for left in range(0, layer.size[1], tiling.width):
-                height = min(tiling.height, layer.size[0] - top)
-                width = min(tiling.width, layer.size[1] - left)
-                yield (
-                    constant
-                    | _read(layer, (top, left), (height, width), first_in, pixel, blocks)
-                    | _written(layer, (top, left), (height, width), first_out, layout)
-                )
+    down = _Lines.of(layer, 0, tiling.height)
+    across = _Lines.of(layer, 1, tiling.width)
+    first_in: Numbers = addresses["input"]
+    first_out: Numbers = addresses["output"]
+    if layer.images > 1:
+        image = np.arange(layer.images).reshape(-1, 1, 1)
+        first_in = first_in + image * (layer.height * layer.width * pixel)
+        first_out = first_out + image * (layer.size[0] * layer.size[1] * layout.pixel_bytes)
+    columns = (
+        layer.constant_fields(hardware.array)
+        | {
+            "blocks": blocks,
+            "weights_address": addresses["weights"],
+            "parameters_address": addresses["parameters"],
+            "barrier": 0,
+            "last": 0,
+        }
+        | _read(layer, down, across, first_in, pixel, blocks)
+        | _written(layer, down, across, first_out, layout)
+    )
+    return columns, (layer.images, down.parts, across.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Parts of an axis of output: integers where there is one, else arrays along the axis.
+
+    Attributes
+    ----------
+    parts : int
+    whole : bool
+        Whether a part is all the input there is.
+    first, count : int or ndarray
+        Lines of output.
+    begin, needed, zeros : int or ndarray
+        The first line of input that they need, how many, and zeros before.
+    """
+
+    parts: int
+    whole: bool
+    first: Numbers
+    count: Numbers
+    begin: Numbers
+    needed: Numbers
+    zeros: Numbers
+
+    @classmethod
+    def of(cls, layer: EngineLayer, axis: int, size: int) -> _Lines:
+        """Return the parts of a size; the last may be smaller."""
+        lines, extent = layer.size[axis], (layer.height, layer.width)[axis]
+        stride, kernel, padding = layer.stride[axis], layer.kernel[axis], layer.padding[axis]
+        if size >= lines:
+            needed = min((lines - 1) * stride - padding + kernel, extent)
+            return cls(1, needed == extent, 0, lines, 0, needed, padding)
+        first: NDArray[np.int64] = np.arange(0, lines, size)
+        if axis == 0:
+            first = first[:, None]
+        count = np.minimum(size, lines - first)
+        start = first * stride - padding
+        begin = np.maximum(0, start)
+        needed = np.minimum(start + (count - 1) * stride + kernel, extent) - begin
+        return cls(len(first), False, first, count, begin, needed, begin - start)
 
 
 def _read(
     layer: EngineLayer,
-    place: tuple[int, int],
-    size: tuple[int, int],
-    address: int,
+    down: _Lines,
+    across: _Lines,
+    address: Numbers,
     pixel: int,
     blocks: int,
-) -> Fields:
-    """Return the fields of the rectangle of input that a rectangle of output needs."""
-    (first_y, height, pad_top), (first_x, width, pad_left) = (
-        _span(layer, axis, place[axis], size[axis]) for axis in (0, 1)
-    )
-    row = layer.width * pixel
+) -> Columns:
+    """Return the fields of the rectangles of input that rectangles of output need."""
+    height, row = down.needed, layer.width * pixel
     step = stride_y = layer.stride[0]
     if layer.kernel[0] == 1 and step > 1:
         # Rows that no window looks at stay where they are.
-        height, stride_y = size[0], 1
+        height, stride_y = down.count, 1
     else:
         step = 1
-    rows, words = height, width * blocks
-    if width == layer.width and step == 1 and rows * words <= COUNT_LIMIT:
+    rows, words = height, across.needed * blocks
+    if across.whole and step == 1:
+        # As many as a descriptor counts: `choose` takes no larger tiles.
         rows, words = 1, rows * words
     return {
-        "input_address": address + first_y * row + first_x * pixel,
+        "input_address": address + down.begin * row + across.begin * pixel,
         "input_rows": rows,
         "input_row_words": words,
         "input_row_stride": step * row,
         "input_height": height,
-        "input_width": width,
+        "input_width": across.needed,
         "stride_y": stride_y,
         "stride_x": layer.stride[1],
-        "pad_top": pad_top,
-        "pad_left": pad_left,
+        "pad_top": down.zeros,
+        "pad_left": across.zeros,
     }
 
 
 def _written(
-    layer: EngineLayer, place: tuple[int, int], size: tuple[int, int], address: int, layout: Layout
-) -> Fields:
-    """Return the fields of a rectangle of output and its way to memory."""
-    (top, left), (height, width) = place, size
+    layer: EngineLayer, down: _Lines, across: _Lines, address: Numbers, layout: Layout
+) -> Columns:
+    """Return the fields of rectangles of output and their way to memory."""
+    height, width = down.count, across.count
     row = layer.size[1] * layout.pixel_bytes
     rows, pixels, stride = height, width, row
     if layout.alone:
         rows, pixels, stride = height * width, 1, layout.pixel_bytes
-    elif width == layer.size[1]:
+    elif across.parts == 1:
         rows, pixels = 1, height * width
     return {
-        "output_address": address + top * row + left * layout.pixel_bytes,
+        "output_address": address + down.first * row + across.first * layout.pixel_bytes,
         "output_height": height,
         "output_width_pixels": width,
         "output_pitch": layout.pitch,
@@ -102,12 +176,3 @@ def _written(
         "output_row_stride": stride,
         "output_row_words": pixels * layout.pitch,
     }
-
-
-def _span(layer: EngineLayer, axis: int, first: int, count: int) -> tuple[int, int, int]:
-    """Return the first line of input that lines of output need, how many, and zeros before."""
-    extent = (layer.height, layer.width)[axis]
-    start = first * layer.stride[axis] - layer.padding[axis]
-    stop = start + (count - 1) * layer.stride[axis] + layer.kernel[axis]
-    begin = max(0, start)
-    return begin, min(stop, extent) - begin, begin - start

@@ -215,9 +215,10 @@ class _Case:
         constants = weights + self.column_tiles * layer.lanes * array.columns * PARAMETER_BYTES
         drain = pixels * layout.groups
         store = pixels * layout.pixel_bytes // BUS_BYTES
-        slowest = np.full(pixels.shape, TILE_CYCLES)
-        for flow in (compute, load + constants // BUS_BYTES, drain, store):
-            slowest = np.maximum(slowest, flow)
+        slowest = np.maximum(
+            np.maximum(compute, load + constants // BUS_BYTES),
+            np.maximum(np.maximum(drain, store), TILE_CYCLES),
+        )
         last_drain = pixels * min(layout.groups, layer.lanes)
         total: Sizes = self.count(height, width) * (slowest + HANDOVER_CYCLES)
         return total + load + last_drain + store + RESTART_CYCLES
