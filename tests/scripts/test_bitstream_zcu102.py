@@ -264,3 +264,14 @@ def test_the_default_of_the_zcu102_is_what_was_promised() -> None:
     assert (XCZU9EG.lut, XCZU9EG.ff, XCZU9EG.dsp, XCZU9EG.bram) == (274080, 548160, 2520, 912)
     assert [XCZU9EG.limit(kind) for kind in ("lut", "dsp", "bram")] == [191856, 2016, 729]
     assert np.isclose(LFE5U_85F.limit("lut"), 71094)
+
+
+@pytest.mark.full
+def test_the_default_of_the_zcu102_fits(tmp_path: Path) -> None:
+    loaded = QuantConfig.load(Path(__file__).parents[2] / "configs/zcu102.toml")
+    emit_accelerator(loaded, tmp_path / "verilog")
+    counts = bitstream_zcu102._count(tmp_path / "verilog", tmp_path / "yosys.log")
+    # Of 274,080 LUT 70 %; of 2,520 DSP and 912 BRAM 80 %.
+    assert 100_000 < counts["lut"] <= 191_856
+    assert 1024 <= counts["dsp"] <= 2016  # a product of 8 bits is a DSP block in each element
+    assert 0 < counts["bram"] <= 729.6
