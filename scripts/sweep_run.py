@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ PATIENCE = 5
 CONNECT_SECONDS = 10.0
 """How long a scheduler may take to answer."""
 
+Numbered = list[tuple[int, Point]]
 Results = list[tuple[int, dict[str, Any]]]
 
 
@@ -53,13 +54,11 @@ def sweep_points(
     progress : callable, optional
         Called with the number of points done since it was last called.
     """
-    chunks = [
-        list(enumerate(points))[first : first + CHUNK] for first in range(0, len(points), CHUNK)
-    ]
+    numbered = list(enumerate(points))
     run = (
-        _on_processes(chunks, cache, jobs)
+        _on_processes(_cut(numbered), cache, jobs)
         if scheduler is None
-        else _on_dask(chunks, cache, scheduler)
+        else _on_dask(numbered, cache, scheduler)
     )
     found: dict[int, dict[str, Any]] = {}
     for results in run:
@@ -69,15 +68,17 @@ def sweep_points(
     return [found[index] for index in range(len(points))]
 
 
-def work(chunk: list[tuple[int, Point]], cache: Path) -> Results:
+def work(chunk: Numbered, cache: Path) -> Results:
     """Return the figures of a chunk's points, from the cache or computed now."""
     kept = Cache(cache)
     return [(index, kept.get(point.key, partial(evaluate, point))) for index, point in chunk]
 
 
-def _on_processes(
-    chunks: list[list[tuple[int, Point]]], cache: Path, jobs: int
-) -> Iterator[Results]:
+def _cut(points: Numbered) -> list[Numbered]:
+    return [points[first : first + CHUNK] for first in range(0, len(points), CHUNK)]
+
+
+def _on_processes(chunks: list[Numbered], cache: Path, jobs: int) -> Iterator[Results]:
     if jobs == 1:
         yield from (work(chunk, cache) for chunk in chunks)
         return
@@ -103,9 +104,7 @@ def _on_processes(
                     ) from None
 
 
-def _on_dask(
-    chunks: list[list[tuple[int, Point]]], cache: Path, scheduler: str
-) -> Iterator[Results]:
+def _on_dask(points: Numbered, cache: Path, scheduler: str) -> Iterator[Results]:
     try:
         import distributed
     except ImportError:
@@ -114,14 +113,39 @@ def _on_dask(
         client = distributed.Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise UserError(f"--scheduler {scheduler}: no scheduler answers: {error}") from None
+    # Workers elsewhere have folders of their own, which may know less than the one here.
     kept = Cache(cache)
+    known = [(index, found) for index, point in points if (found := _known(kept, point))]
+    if known:
+        yield known
+    done = {index for index, _ in known}
+    left = {index: point for index, point in points if index not in done}
     with client:
-        futures = [client.submit(work, chunk, cache, pure=False) for chunk in chunks]
-        points = {index: point for chunk in chunks for index, point in chunk}
-        for future in distributed.as_completed(futures):
-            results = future.result()
-            for index, figures in results:
-                # Workers elsewhere have folders of their own.
-                kept.get(points[index].key, partial(dict, figures))
-            future.release()
-            yield results
+        futures = [
+            client.submit(work, chunk, cache, pure=False) for chunk in _cut(list(left.items()))
+        ]
+        try:
+            for future in distributed.as_completed(futures):
+                results = future.result()
+                for index, figures in results:
+                    kept.get(left[index].key, partial(dict, figures))
+                future.release()
+                yield results
+        except (distributed.KilledWorker, CancelledError, OSError) as error:
+            raise UserError(
+                f"--scheduler {scheduler}: workers or the scheduler went away: "
+                f"{str(error) or type(error).__name__}; what was computed is kept: run it again"
+            ) from None
+
+
+def _known(kept: Cache, point: Point) -> dict[str, Any] | None:
+    """Return what is kept of a point, or None."""
+
+    def nothing() -> None:
+        raise LookupError
+
+    try:
+        found: dict[str, Any] = kept.get(point.key, nothing)
+    except LookupError:
+        return None
+    return found

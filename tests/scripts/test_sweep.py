@@ -23,7 +23,8 @@ from dybit.scripts.sweep_points import Point, evaluate
 SEED = 8
 SMALL = "sweep resnet18 --arrays 8x8,16x16 --modes W8A8+W4A4 --cache cache --jobs 1"
 # Every bandwidth is hardware of its own: nothing is shared, and there is time to kill.
-BANDWIDTHS = ",".join(f"{1 + step / 100:.2f}" for step in range(120))
+POINTS = 160
+BANDWIDTHS = ",".join(f"{1 + step / 200:.3f}" for step in range(POINTS))
 LONG = f"sweep resnet18 --modes W8A8+W4A4 --widths W4A4 --bandwidth {BANDWIDTHS} --cache cache"
 
 
@@ -104,9 +105,9 @@ def test_results_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("out/points.csv").read_bytes() == first
 
 
-def start(output: str) -> subprocess.Popen[bytes]:
+def start(output: str, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dybit.scripts.cli", *LONG.split(), "--jobs", "2", "-o", output],
+        [sys.executable, "-m", "dybit.scripts.cli", *LONG.split(), "-o", output, *options],
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -141,7 +142,7 @@ def workers(pid: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc: not Linux")
 def test_killed_in_the_middle() -> None:
     """First its workers are killed, then all of it; what was done stays and is not done again."""
-    sweep = start("first")
+    sweep = start("first", "--jobs", "2")
     wait_for(sweep, 6)
     killed = workers(sweep.pid)
     assert killed
@@ -153,12 +154,16 @@ def test_killed_in_the_middle() -> None:
     os.killpg(sweep.pid, signal.SIGKILL)
     sweep.communicate()
     before = kept()
-    assert 12 <= len(before) < 120
-    again = start("second")
-    output = again.communicate(timeout=120)[0].decode()
-    assert again.returncode == 0, output
+    assert 12 <= len(before) < POINTS
+    finish(start("second", "--jobs", "2"), before)
+
+
+def finish(sweep: subprocess.Popen[bytes], before: dict[str, tuple[int, int]]) -> None:
+    """Demand that a sweep ends with all points, none of those before computed again."""
+    output = sweep.communicate(timeout=120)[0].decode()
+    assert sweep.returncode == 0, output
     after = kept()
-    assert len(after) == 120
+    assert len(after) == POINTS
     assert {name: after[name] for name in before} == before
     rows = table("second/points.csv")
     assert [row["bandwidth"] for row in rows] == [str(float(b)) for b in BANDWIDTHS.split(",")]
@@ -186,6 +191,40 @@ def test_on_a_dask_cluster() -> None:
     assert result.exit_code == 0, result.output
     assert Path("there/points.csv").read_bytes() == Path("here/points.csv").read_bytes()
     assert len(list(Path("other").glob("[0-9a-f]*.json"))) >= 2
+
+
+def test_killed_workers_of_a_cluster() -> None:
+    """One of two workers is killed, then the sweep itself: the rest is done by what is left."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        sweep = start("first", "--scheduler", address)
+        wait_for(sweep, 6)
+        with distributed.Client(cluster) as client:
+            worker = next(iter(client.run(os.getpid).values()))
+        os.kill(worker, signal.SIGKILL)
+        before = kept()
+        wait_for(sweep, len(before) + 6)
+        assert kept().items() >= before.items()
+        os.killpg(sweep.pid, signal.SIGKILL)
+        sweep.communicate()
+        before = kept()
+        assert 12 <= len(before) < POINTS
+        finish(start("second", "--scheduler", address), before)
+
+
+def test_a_cluster_that_goes_away() -> None:
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        sweep = start("first", "--scheduler", cluster.scheduler_address)
+        wait_for(sweep, 6)
+    output = sweep.communicate(timeout=120)[0].decode()
+    assert sweep.returncode == 2
+    assert "what was computed is kept: run it again" in " ".join(output.split())
+    assert "Traceback" not in output
+    assert len(kept()) >= 6
 
 
 def test_a_key_tells_points_apart() -> None:
