@@ -114,7 +114,7 @@ class ResultDrainer(wiring.Component):
         groups_left = Signal(COUNT_BITS, reset_less=True)
         lane = Signal(COUNT_BITS)
         lane_end = Signal(COUNT_BITS, reset_less=True)
-        parameter_lane = Signal(range(max(2, self.array.max_lanes)))
+        fetched_lane = Signal(range(max(2, self.array.max_lanes)))
         group = Signal(range(self.accelerator.parameter_groups), reset_less=True)
         pixels_left = Signal(COUNT_BITS, reset_less=True)
         accumulator = Signal.like(self.drain_address, reset_less=True)
@@ -155,7 +155,7 @@ class ResultDrainer(wiring.Component):
         reads_parameters = Signal()
         m.d.sync += [
             self.parameter_valid.eq(reads_parameters),
-            self.parameter_lane.eq(parameter_lane),
+            self.parameter_lane.eq(fetched_lane),
         ]
         with m.FSM():
             with m.State("TAKE"), m.If(self.i.valid & banks.any()):
@@ -170,12 +170,12 @@ class ResultDrainer(wiring.Component):
                 m.next = "WAIT"
             with m.State("WAIT"), m.If(column_tiles_ready.any()):
                 m.d.comb += take.eq(1)
-                m.d.sync += parameter_lane.eq(0)
+                m.d.sync += fetched_lane.eq(0)
                 m.next = "PARAMETERS"
             with m.State("PARAMETERS"):
                 m.d.comb += reads_parameters.eq(1)
-                m.d.sync += [parameter_lane.eq(parameter_lane + 1), group.eq(group + 1)]
-                with m.If(parameter_lane == lanes - 1):
+                m.d.sync += [fetched_lane.eq(fetched_lane + 1), group.eq(group + 1)]
+                with m.If(fetched_lane == lanes - 1):
                     m.d.sync += [
                         lane.eq(0),
                         lane_end.eq(Mux(last_column_tile, groups_left, lanes) - 1),
