@@ -47,7 +47,9 @@ def bitstream(
 
     \b
     dybit bitstream --board ulx3s
-    dybit bitstream --board zcu102 --config configs/zcu102.toml
+    dybit bitstream --board ulx3s --config mine.toml --mhz 75 --seed 3
+    dybit bitstream --board zcu102
+    VIVADO=/opt/Xilinx/Vivado/2024.1/bin/vivado dybit bitstream --board zcu102
     """
     if board not in BOARDS:
         raise UserError(f"--board: {board!r} is not allowed; must be {' or '.join(BOARDS)}")
