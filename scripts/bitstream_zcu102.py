@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dybit.hw.platforms.axi_wrapper import wrapper
+from dybit.hw.platforms.ip_xact import component_description
 from dybit.hw.platforms.part import XCZU9EG, Part
 from dybit.hw.platforms.vivado_ip import package_script
 from dybit.hw.platforms.vivado_system import DESIGN, build_script, design_script
@@ -144,6 +145,7 @@ def write_project(manifest: dict[str, Any], output: Path, mhz: int, part: Part) 
     """Write what stands around the Verilog of the product image: its wrapper, and Tcl."""
     write(output / "verilog" / f"{WRAPPER}.v", wrapper(manifest, WRAPPER))
     files = [f"{WRAPPER}.v", *manifest["verilog"]]
+    write(output / "component.xml", component_description(manifest, WRAPPER, files))
     write(output / "package_ip.tcl", package_script(files, WRAPPER, part.name))
     write(output / "design.tcl", design_script(part.name, BOARD, mhz))
     write(output / "build.tcl", build_script())

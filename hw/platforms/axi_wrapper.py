@@ -1,13 +1,18 @@
 """The accelerator as Vivado wants a component: flat ports that say which interface they are of."""
 
-__all__ = ["CONTROL", "MEMORY", "wrapper"]
+from dataclasses import dataclass
+
+__all__ = ["CONTROL", "MEMORY", "WrapperPort", "wrapper", "wrapper_ports"]
 
 MEMORY, CONTROL = "m_axi_gmem", "s_axi_control"
 
-_CLOCK = "xilinx.com:signal:clock:1.0 ap_clk CLK"
-_RESET = "xilinx.com:signal:reset:1.0 ap_rst_n RST"
-_INTERRUPT = "xilinx.com:signal:interrupt:1.0 interrupt INTERRUPT"
 _AXI = "xilinx.com:interface:aximm:1.0"
+
+_SIGNALS = {
+    "ap_clk": ("xilinx.com:signal:clock:1.0", "CLK"),
+    "ap_rst_n": ("xilinx.com:signal:reset:1.0", "RST"),
+    "interrupt": ("xilinx.com:signal:interrupt:1.0", "INTERRUPT"),
+}
 
 # What cannot be seen from the ports; it comes with the first port of an interface.
 _PARAMETERS = {
@@ -22,11 +27,71 @@ _PARAMETERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class WrapperPort:
+    """A port of the wrapper.
+
+    Members
+    -------
+    name : str
+    direction : str
+        ``input`` or ``output``.
+    width : int
+    kind : str
+        Vendor, library, name and version of its interface's kind.
+    interface : str
+    role : str
+        What the interface calls it.
+    parameters : str or None
+        The interface's, with its first port.
+    """
+
+    name: str
+    direction: str
+    width: int
+    kind: str
+    interface: str
+    role: str
+    parameters: str | None
+
+    def verilog(self):
+        """Return the declaration, with the attributes that Vivado's packager reads."""
+        lines = [f'  (* X_INTERFACE_INFO = "{self.kind} {self.interface} {self.role}" *)']
+        if self.parameters is not None:
+            lines.append(f'  (* X_INTERFACE_PARAMETER = "{self.parameters}" *)')
+        span = f"[{self.width - 1}:0] " if self.width > 1 else ""
+        lines.append(f"  {self.direction} wire {span}{self.name}")
+        return "\n".join(lines)
+
+
+def wrapper_ports(manifest):
+    """Return the ports of the wrapper around an emitted accelerator, clock and reset first.
+
+    They are called ``ap_clk`` and ``ap_rst_n``, active low, as Vitis HLS has them.
+    """
+    ports, described = [], set()
+    clock = [{"name": name, "direction": "input", "width": 1} for name in ("ap_clk", "ap_rst_n")]
+    for port in [*clock, *manifest["ports"]]:
+        name = port["name"]
+        if name in ("clk", "rst"):
+            continue
+        bus = next((bus for bus in (MEMORY, CONTROL) if name.startswith(f"{bus}_")), None)
+        if bus is None:
+            (kind, role), interface = _SIGNALS[name], name
+        else:
+            kind, interface, role = _AXI, bus, name.removeprefix(f"{bus}_").upper()
+        parameters = None if interface in described else _PARAMETERS[interface]
+        described.add(interface)
+        ports.append(
+            WrapperPort(name, port["direction"], port["width"], kind, interface, role, parameters)
+        )
+    return ports
+
+
 def wrapper(manifest, name):
     """Return Verilog of module `name` around an emitted accelerator.
 
-    Clock and reset are called ``ap_clk`` and ``ap_rst_n``, active low, as Vitis HLS has them; the
-    reset passes a register.
+    The reset passes a register.
 
     Parameters
     ----------
@@ -34,27 +99,10 @@ def wrapper(manifest, name):
         The accelerator's.
     name : str
     """
-    ports, connections, described = [], [], set()
-    for port in manifest["ports"]:
-        if port["name"] in ("clk", "rst"):
-            continue
-        interface = next((i for i in (MEMORY, CONTROL) if port["name"].startswith(f"{i}_")), None)
-        if interface is None:
-            info, described_as = _INTERRUPT, port["name"]
-        else:
-            role = port["name"].removeprefix(f"{interface}_").upper()
-            info, described_as = f"{_AXI} {interface} {role}", interface
-        parameters = None if described_as in described else _PARAMETERS[described_as]
-        described.add(described_as)
-        ports.append(_port(port["name"], port["direction"], port["width"], info, parameters))
-        connections.append(f".{port['name']}({port['name']})")
-    ports = [
-        _port("ap_clk", "input", 1, _CLOCK, _PARAMETERS["ap_clk"]),
-        _port("ap_rst_n", "input", 1, _RESET, _PARAMETERS["ap_rst_n"]),
-        *ports,
-    ]
-    listed = ",\n".join(ports)
-    connected = ",\n    ".join([".clk(ap_clk)", ".rst(reset)", *connections])
+    ports = wrapper_ports(manifest)
+    listed = ",\n".join(port.verilog() for port in ports)
+    passed = [f".{port.name}({port.name})" for port in ports[2:]]
+    connected = ",\n    ".join([".clk(ap_clk)", ".rst(reset)", *passed])
     return f"""\
 // DyBit, {name}: the accelerator with the interfaces that Vivado's IP packager infers.
 
@@ -73,12 +121,3 @@ endmodule
 
 `default_nettype wire
 """
-
-
-def _port(name, direction, width, info, parameters):
-    lines = [f'  (* X_INTERFACE_INFO = "{info}" *)']
-    if parameters is not None:
-        lines.append(f'  (* X_INTERFACE_PARAMETER = "{parameters}" *)')
-    span = f"[{width - 1}:0] " if width > 1 else ""
-    lines.append(f"  {direction} wire {span}{name}")
-    return "\n".join(lines)

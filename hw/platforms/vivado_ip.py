@@ -3,13 +3,13 @@
 from dybit.hw.platforms.axi_wrapper import CONTROL, MEMORY
 from dybit.hw.registers import REGISTERS, Access
 
-__all__ = ["VLNV", "package_script"]
+__all__ = ["ACCESS", "MAP_BYTES", "REGISTER_BITS", "VLNV", "package_script"]
 
 VENDOR, LIBRARY, IP, VERSION = "dybit", "accelerator", "dybit", "1.0"
 VLNV = f"{VENDOR}:{LIBRARY}:{IP}:{VERSION}"
-_REGISTER_BITS = 32
-_MAP_BYTES = 4096
-_ACCESS = {
+REGISTER_BITS = 32
+MAP_BYTES = 4096
+ACCESS = {
     Access.CONTROL: "read-write",
     Access.READ_WRITE: "read-write",
     Access.READ: "read-only",
@@ -57,8 +57,8 @@ foreach map [ipx::get_memory_maps -of_objects $core] {{
 set map [ipx::add_memory_map {CONTROL} $core]
 set_property slave_memory_map_ref {CONTROL} [ipx::get_bus_interfaces {CONTROL} -of_objects $core]
 set block [ipx::add_address_block Reg $map]
-set_property range {_MAP_BYTES} $block
-set_property width {_REGISTER_BITS} $block
+set_property range {MAP_BYTES} $block
+set_property width {REGISTER_BITS} $block
 set_property usage register $block
 {_registers()}
 ipx::create_xgui_files $core
@@ -74,7 +74,7 @@ def _registers():
         "proc add_register {block name offset access description} {",
         "  set register [ipx::add_register $name $block]",
         "  set_property address_offset $offset $register",
-        f"  set_property size {_REGISTER_BITS} $register",
+        f"  set_property size {REGISTER_BITS} $register",
         "  set_property access $access $register",
         "  set_property description $description $register",
         "  return $register",
@@ -88,7 +88,7 @@ def _registers():
         "}",
     ]
     for register in REGISTERS:
-        access = _ACCESS[register.access]
+        access = ACCESS[register.access]
         lines.append(
             f"set register [add_register $block {register.name} {register.offset:#05x} "
             f"{access} {{{register.description}}}]"

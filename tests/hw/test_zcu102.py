@@ -6,12 +6,14 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib import io
 
 from dybit.hw.platforms.axi_wrapper import wrapper
+from dybit.hw.platforms.ip_xact import component_description
 from dybit.hw.platforms.part import XCZU9EG
 from dybit.hw.platforms.vivado_ip import package_script
 from dybit.hw.platforms.vivado_system import build_script, design_script
@@ -20,6 +22,7 @@ from dybit.hw.yosys import run_yosys
 from dybit.quant.config import QuantConfig
 from dybit.scripts.verilog import emit_accelerator
 from tests.hw import tcl_recorder
+from tests.hw.axi_ports import WRAPPER_PORTS
 from tests.hw.verilog_checks import check_with_icarus, check_with_verilator, check_with_yosys
 
 SMALL = {
@@ -38,27 +41,6 @@ BOARD_PINS = {
     "switch": (["AN14", "AP14", "AM14", "AN13", "AN12", "AP12", "AL13", "AK13"], "LVCMOS33"),
     "uart": (["E13", "F13"], "LVCMOS33"),
 }
-
-# AXI, by hand (ARM IHI 0022): signals of each channel and who drives them, as bits or None.
-AXI4_OF_MANAGER = {
-    **{f"a{c}{signal}": bits for c in "rw" for signal, bits in [
-        ("id", 1), ("addr", 40), ("len", 8), ("size", 3), ("burst", 2), ("cache", 4), ("prot", 3),
-        ("valid", 1),
-    ]},
-    "wdata": 128, "wstrb": 16, "wlast": 1, "wvalid": 1, "bready": 1, "rready": 1,
-}  # fmt: skip
-AXI4_OF_SUBORDINATE = {
-    "arready": 1, "awready": 1, "wready": 1, "bid": 1, "bresp": 2, "bvalid": 1,
-    "rid": 1, "rdata": 128, "rresp": 2, "rlast": 1, "rvalid": 1,
-}  # fmt: skip
-LITE_OF_MANAGER = {
-    "awaddr": 12, "awprot": 3, "awvalid": 1, "wdata": 32, "wstrb": 4, "wvalid": 1, "bready": 1,
-    "araddr": 12, "arprot": 3, "arvalid": 1, "rready": 1,
-}  # fmt: skip
-LITE_OF_SUBORDINATE = {
-    "awready": 1, "wready": 1, "bresp": 2, "bvalid": 1, "arready": 1, "rdata": 32, "rresp": 2,
-    "rvalid": 1,
-}  # fmt: skip
 
 
 def constraints(xdc: str) -> dict[str, tuple[list[str], set[str]]]:
@@ -146,6 +128,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = emit_accelerator(config, directory / "verilog")
     (directory / "verilog/dybit_ip.v").write_text(wrapper(manifest, "dybit_ip"))
     files = ["dybit_ip.v", *manifest["verilog"]]
+    (directory / "component.xml").write_text(component_description(manifest, "dybit_ip", files))
     (directory / "package_ip.tcl").write_text(package_script(files, "dybit_ip", XCZU9EG.name))
     (directory / "design.tcl").write_text(design_script(XCZU9EG.name, "xilinx.com:zcu102", 200))
     (directory / "build.tcl").write_text(build_script())
@@ -165,16 +148,7 @@ def test_the_wrapper_has_the_ports_of_axi(project: Path) -> None:
         match["name"]: (match["direction"], int(match["high"] or 0) + 1)
         for match in PORT.finditer(text)
     }
-    expected = {
-        **{f"m_axi_gmem_{n}": ("output", bits) for n, bits in AXI4_OF_MANAGER.items()},
-        **{f"m_axi_gmem_{n}": ("input", bits) for n, bits in AXI4_OF_SUBORDINATE.items()},
-        **{f"s_axi_control_{n}": ("input", bits) for n, bits in LITE_OF_MANAGER.items()},
-        **{f"s_axi_control_{n}": ("output", bits) for n, bits in LITE_OF_SUBORDINATE.items()},
-        "interrupt": ("output", 1),
-        "ap_clk": ("input", 1),
-        "ap_rst_n": ("input", 1),
-    }
-    assert found == expected
+    assert found == WRAPPER_PORTS
 
 
 def test_the_wrapper_says_which_interface_each_port_is_of(project: Path) -> None:
@@ -239,6 +213,80 @@ def test_the_ip_has_the_registers(project: Path) -> None:
     assert (range_, width) == (["4096"], ["32"])
     assert commands[-2:] == ["ipx::save_core", "close_project"]
     assert ("set_property", "top", "dybit_ip", "current_fileset(current_fileset)") in record
+
+
+SPIRIT = {"": "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"}
+
+
+def texts(element: ElementTree.Element, *paths: str) -> tuple[str, ...]:
+    """Return what elements of a description say, "" where there is none."""
+    return tuple(element.findtext(path, "", SPIRIT) for path in paths)
+
+
+def test_the_component_description_has_the_ports(project: Path) -> None:
+    component = ElementTree.parse(project / "component.xml").getroot()
+    assert texts(component, "vendor", "library", "name", "version") == (
+        "dybit", "accelerator", "dybit", "1.0",
+    )  # fmt: skip
+    found = {}
+    for port in component.iterfind("model/ports/port", SPIRIT):
+        name, direction, left = texts(port, "name", "wire/direction", "wire/vector/left")
+        found[name] = (f"{direction}put", int(left or 0) + 1)
+    assert found == WRAPPER_PORTS
+    interfaces = {}
+    for interface in component.iterfind("busInterfaces/busInterface", SPIRIT):
+        (name,) = texts(interface, "name")
+        kind = interface.find("busType", SPIRIT)
+        assert kind is not None
+        managed = "master" if interface.find("master", SPIRIT) is not None else "slave"
+        interfaces[name] = (kind.attrib[f"{{{SPIRIT['']}}}name"], managed)
+        for pair in interface.iterfind("portMaps/portMap", SPIRIT):
+            role, port_name = texts(pair, "logicalPort/name", "physicalPort/name")
+            if kind.attrib[f"{{{SPIRIT['']}}}name"] == "aximm":
+                assert port_name == f"{name}_{role.lower()}"
+            found.pop(port_name)
+    assert found == {}
+    assert interfaces == {
+        "ap_clk": ("clock", "slave"),
+        "ap_rst_n": ("reset", "slave"),
+        "m_axi_gmem": ("aximm", "master"),
+        "s_axi_control": ("aximm", "slave"),
+        "interrupt": ("interrupt", "master"),
+    }
+    (top,) = texts(component, "model/views/view/modelName")
+    files = [texts(file, "name")[0] for file in component.iterfind("fileSets/fileSet/file", SPIRIT)]
+    assert top == "dybit_ip"
+    assert sorted(files) == sorted(f"verilog/{path.name}" for path in project.glob("verilog/*.v"))
+
+
+def test_the_component_description_has_the_registers(project: Path) -> None:
+    """As docs/register-map.md has them."""
+    component = ElementTree.parse(project / "component.xml").getroot()
+    (block,) = component.iterfind("memoryMaps/memoryMap/addressBlock", SPIRIT)
+    assert texts(block, "baseAddress", "range", "width") == ("0x0", "4096", "32")
+    found = []
+    for register in block.iterfind("register", SPIRIT):
+        name, offset, size = texts(register, "name", "addressOffset", "size")
+        assert size == "32"
+        found.append((int(offset, 0), name))
+        for field in register.iterfind("field", SPIRIT):
+            name, low, bits = texts(field, "name", "bitOffset", "bitWidth")
+            # A register of one number has no field on the page.
+            found += (
+                [] if (low, bits, name) == ("0", "32", "value") else [(int(low), int(bits), name)]
+            )
+    page = (Path(__file__).parents[2] / "docs/register-map.md").read_text()
+    listed = []
+    rows = r"^\| (0x\w+)? *\| (?:`(\w+)`)? *\| [^|]* \| (?:(\d+)(?:\.\.(\d+))?)? *\| (?:`(\w+)`)?"
+    for offset, name, high, low, field in re.findall(rows, page.split("\n## ")[1], re.MULTILINE):
+        if offset:
+            listed.append((int(offset, 0), name))
+        else:
+            low = low or high
+            listed.append((int(low), int(high) - int(low) + 1, field))
+    assert found == listed
+    accesses = [texts(register, "access")[0] for register in block.iterfind("register", SPIRIT)]
+    assert set(accesses) == {"read-write", "read-only"}
 
 
 ZYNQ = "zynq_ultra_ps_e_0"

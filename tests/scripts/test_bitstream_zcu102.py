@@ -80,7 +80,13 @@ def test_without_vivado_the_project_is_complete(small: QuantConfig, tmp_path: Pa
     assert set(report["self_test_signatures"]) == {"W8A8", "W4A4"}
     assert set(report["tools"]) == {"yosys", "amaranth"}
     assert report["images"] == []
-    for name in ("build.tcl", "package_ip.tcl", "design.tcl", "verilog/dybit_ip.v"):
+    for name in (
+        "build.tcl",
+        "package_ip.tcl",
+        "design.tcl",
+        "component.xml",
+        "verilog/dybit_ip.v",
+    ):
         assert (out / name).exists()
     assert "xczu9eg-ffvb1156-2-e" in (out / "self-test/top.tcl").read_text()
     assert (out / "self-test/dybit_self_test.v").exists()
