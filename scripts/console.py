@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import platform
@@ -77,11 +78,12 @@ def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:
                 typer.echo(f"error: {line}", err=True)
             raise typer.Exit(EXIT_MISTAKE) from None
         except OSError as error:
-            # A folder that cannot be written, a full disk; a broken pipe names no file.
-            if error.filename is None:
+            # A folder that cannot be written; a full disk, which names no file. A broken pipe is none.
+            if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            file = "" if error.filename is None else f"{error.filename}: "
             reason = (error.strerror or type(error).__name__).lower()
-            typer.echo(f"error: {error.filename}: {reason}", err=True)
+            typer.echo(f"error: {file}{reason}", err=True)
             raise typer.Exit(EXIT_MISTAKE) from None
 
     return command

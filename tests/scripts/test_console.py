@@ -41,6 +41,17 @@ def test_a_file_that_cannot_be_written_ends_in_a_line_and_status_2(
     assert capsys.readouterr().err == f"error: {tmp_path / 'file'}: file exists\n"
 
 
+def test_a_full_disk_does_too(capsys: pytest.CaptureFixture[str]) -> None:
+    @ends_on_mistakes
+    def command() -> None:
+        Path("/dev/full").write_text("x")
+
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr().err == "error: no space left on device\n"
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), BrokenPipeError(32, "Broken pipe")])
 def test_a_fault_of_ours_keeps_its_traceback(error: Exception) -> None:
     @ends_on_mistakes
