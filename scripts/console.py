@@ -78,7 +78,7 @@ def ends_on_mistakes(function: Callable[P, None]) -> Callable[P, None]:
                 typer.echo(f"error: {line}", err=True)
             raise typer.Exit(EXIT_MISTAKE) from None
         except OSError as error:
-            # A folder that cannot be written; a full disk, which names no file. A broken pipe is none.
+            # A folder that cannot be written; a full disk. A broken pipe names no file.
             if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             file = "" if error.filename is None else f"{error.filename}: "

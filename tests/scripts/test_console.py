@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_file_that_cannot_be_written_ends_in_a_line_and_status_2(
 def test_a_full_disk_does_too(capsys: pytest.CaptureFixture[str]) -> None:
     @ends_on_mistakes
     def command() -> None:
-        Path("/dev/full").write_text("x")
+        raise OSError(errno.ENOSPC, "No space left on device")  # as writing to a file does
 
     with pytest.raises(typer.Exit) as caught:
         command()
