@@ -125,9 +125,19 @@ def test_the_notebook_runs_on_the_rtl(
 
 
 def test_the_notebook_is_one() -> None:
+    """By nbformat's schema of 4.5, by hand: what each kind of cell must and may have."""
     found = notebook()
+    assert set(found) == {"cells", "metadata", "nbformat", "nbformat_minor"}
     assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
+    assert set(found["metadata"]["kernelspec"]) == {"name", "display_name", "language"}
+    common = {"cell_type", "id", "metadata", "source"}
+    keys = {"markdown": common, "code": common | {"execution_count", "outputs"}}
+    for cell in found["cells"]:
+        assert set(cell) == keys[cell["cell_type"]]
+        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", cell["id"])
+        assert all(line.endswith("\n") for line in cell["source"][:-1])
     assert len({cell["id"] for cell in found["cells"]}) == len(found["cells"])
+    assert [cell["cell_type"] for cell in found["cells"]].count("code") >= 3
 
 
 VIVADO = """#!/bin/sh
