@@ -26,7 +26,7 @@ CHECKS = {
     "parameters": "groups of all column tiles fit a parameter bank",
     "groups": "more than the column tiles before the last one have",
     "pitch": "a pixel's groups fit its words of the output memory",
-    "depthwise": "kernel, padded row and groups fit unit and pixel; one block, no step",
+    "depthwise": "kernel, padded rows and groups fit unit, counts and pixel; one block, no step",
     "input_words": "the rectangle fits an activation bank",
     "input_rows": "what is read is the rectangle",
     "pixels": "the output pixels fit half the accumulators",
@@ -151,6 +151,7 @@ class DescriptorCheck(wiring.Component):
         accelerator, r = self.accelerator, results
         half = self.array.accumulator_depth // 2
         padded = facts.depthwise
+        longest = min(accelerator.depthwise_width, (1 << COUNT_BITS) - 1)
         return [
             (
                 "row_words",
@@ -198,7 +199,10 @@ class DescriptorCheck(wiring.Component):
                 "reach_y",
                 facts.last_row,
                 d.stride_y,
-                [("extent", product >= d.input_height + d.pad_top)],
+                [
+                    ("extent", product >= d.input_height + d.pad_top),
+                    ("depthwise", padded & (product + d.kernel_height >= 1 << COUNT_BITS)),
+                ],
             ),
             (
                 "reach_x",
@@ -208,7 +212,7 @@ class DescriptorCheck(wiring.Component):
                     ("extent", product >= d.input_width + d.pad_left),
                     (
                         "depthwise",
-                        padded & (product + d.kernel_width > accelerator.depthwise_width),
+                        padded & (product + d.kernel_width > longest),
                     ),
                 ],
             ),

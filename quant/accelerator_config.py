@@ -82,9 +82,22 @@ class AcceleratorConfig(ConfigTable):
                 f"accelerator.depthwise_kernel: {self.depthwise_kernel} is not allowed; "
                 "must be 0 where array.columns exceeds array.rows"
             )
+        groups = self._most_groups(array)
+        if self.parameter_groups > groups:
+            lines.append(
+                f"accelerator.parameter_groups: {self.parameter_groups} is not allowed; must be at "
+                f"most {groups} for {array.columns} columns and a depthwise kernel of "
+                f"{self.depthwise_kernel}"
+            )
         lines += self._kernel_too_large(array)
         if lines:
             raise ConfigError("\n".join(lines))
+
+    def _most_groups(self, array: ArrayConfig) -> int:
+        """Return how many groups a tile may have: it reads parameters and taps in one go each."""
+        bytes_of_group = 16 * array.columns
+        most = min((1 << 24) // bytes_of_group, (1 << 16) // max(1, self.depthwise_kernel**2))
+        return 1 << (most - 1).bit_length() - 1  # a power of two below
 
     def _kernel_too_large(self, array: ArrayConfig) -> list[str]:
         """Return a line if sums over a depthwise kernel leave the lane of partial sums."""

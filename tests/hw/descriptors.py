@@ -291,6 +291,7 @@ def broken_rules(
                 or f["block_step"] != 0
                 or f["column_tiles"] > f["blocks"] * parts
                 or reach_x + f["kernel_width"] > accelerator.depthwise_width
+                or max(reach_x + f["kernel_width"], reach_y + f["kernel_height"]) >= 1 << 16
             ),
         }
         broken["output_width"] |= f["raw"] == 1 and array.accumulator_lane_bits(mode) > 32

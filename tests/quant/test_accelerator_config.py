@@ -43,3 +43,17 @@ def test_sums_over_a_depthwise_kernel_fit_a_lane(
 def test_a_lane_wider_than_its_mode_needs_takes_a_larger_kernel() -> None:
     # W2A2 has four lanes, so the word of 30 bits that W8A8 needs becomes one of 32.
     AcceleratorConfig(depthwise_kernel=3).check_array(array(4, "W8A8", "W4A4", "W2A2"))
+
+
+# By hand: a group's parameters are 16 bytes for each of 4 columns, and 2^24 bytes are 2^18 of them,
+# more than 16 bits count; a kernel of 5 x 5 has 25 rows a group, 16 bits of rows are 2,621 groups.
+@pytest.mark.parametrize(("rows", "kernel", "most"), [(4, 0, 1 << 15), (32, 5, 1 << 11)])
+def test_groups_of_a_tile_can_be_counted(rows: int, kernel: int, most: int) -> None:
+    built = array(rows, "W8A8")
+    AcceleratorConfig(depthwise_kernel=kernel, parameter_groups=most).check_array(built)
+    with pytest.raises(ConfigError) as refusal:
+        AcceleratorConfig(depthwise_kernel=kernel, parameter_groups=2 * most).check_array(built)
+    assert str(refusal.value) == (
+        f"accelerator.parameter_groups: {2 * most} is not allowed; must be at most {most} for 4 "
+        f"columns and a depthwise kernel of {kernel}"
+    )
