@@ -1,0 +1,169 @@
+"""The multiplier of an element, taken apart for proofs: products first, then their sums.
+
+Solvers do not finish on both at once. So it is proved that each product of two narrow lanes is that
+of their integers, and that each multiplier of wider lanes is given theirs; and then, with all
+products replaced by any numbers up to the largest, that each lane is the sum of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from dybit.hw.esb_operand import ESBOperand
+from dybit.hw.mantissa_multiplier import MantissaMultiplier
+from dybit.hw.mode import mode_shape
+from dybit.hw.operand import activation_operand, weight_operand
+from dybit.quant.array_config import ArrayConfig
+from dybit.quant.precision import PrecisionMode
+from tests.formal.definitions import dybit_integer, esb_integer, lookup
+from tests.formal.harness import harness
+from tests.formal.sat import counterexample, edited, verilog_of
+
+__all__ = ["MultiplierDesign"]
+
+
+def lane_integers(spec: Any, bits: int) -> list[int]:
+    """Return the integer of each code of a narrow lane, by what `hw.operand` says of them."""
+    codes = range(1 << spec.code_bits(bits))
+    if isinstance(spec, ESBOperand):
+        k = spec.format(bits).k
+        magnitudes = [esb_integer(code, bits, k) for code in range(8)]
+        return [0] * (len(codes) - 8) + magnitudes
+    if bits == 4 and spec.run_time_limits:
+        # Odd part, less its lowest bit, below an exponent of one more; 0 is the number 0.
+        fields = [divmod(code, len(codes) // 8) for code in codes]
+        return [(2 * odd + 1) * 2**exponent // 2 * (exponent > 0) for exponent, odd in fields]
+    limit = 2 if bits == 2 else spec.limit
+    return [dybit_integer(code, spec.code_bits(bits), limit) for code in codes]
+
+
+def lane_module(name: str, spec: Any, bits: int) -> tuple[str, int]:
+    """Return a module from a lane to its integer, and the lane's bits."""
+    if bits == 8:
+        size = spec.integer_bits
+        body = "assign integer_o = lane;"
+        return _lane(name, size, body), size
+    integers = lane_integers(spec, bits)
+    size = spec.code_bits(bits) + 1
+    body = (
+        f"wire [23:0] magnitude; {name}_table of_code(.code(lane[{size - 1}:1]), "
+        ".integer_o(magnitude)); assign integer_o = lane[0] ? -magnitude : magnitude;"
+    )
+    return lookup(f"{name}_table", integers) + _lane(name, size, body), size
+
+
+def _lane(name: str, size: int, body: str) -> str:
+    head = f"input signed [{size - 1}:0] lane, output signed [23:0] integer_o"
+    return f"module {name}({head});\n  {body}\nendmodule\n"
+
+
+@dataclass(frozen=True)
+class MultiplierDesign:
+    """The multiplier of an array in one of its modes, and what harnesses around it must know."""
+
+    array: ArrayConfig
+    mode: PrecisionMode
+    verilog: str
+    latency: int
+    offset: int
+
+    @classmethod
+    def of(cls, array: ArrayConfig, mode: PrecisionMode) -> MultiplierDesign:
+        multiplier = MantissaMultiplier(array)
+        verilog = verilog_of(multiplier, "multiplier")
+        return cls(array, mode, verilog, multiplier.latency, multiplier.offset(mode))
+
+    @property
+    def is_narrow(self) -> bool:
+        return max(self.mode.weight_bits, self.mode.activation_bits) < 8
+
+    @property
+    def signals(self) -> list[str]:
+        """Return the products, or where they are not narrow the multipliers' names, in order."""
+        mode = self.mode
+        places = [(k, lane) for k in range(mode.channels) for lane in range(mode.lanes)]
+        if self.is_narrow:
+            return [f"table_{mode.name.lower()}_{k}_{lane}__product" for k, lane in places]
+        return [f"wide_{{}}_{number}_integer" for number in range(len(places))]
+
+    def width(self, signal: str) -> tuple[int, bool]:
+        """Return the bits of a signal, and whether it is signed."""
+        found = re.search(rf"^  (?:wire|reg) (signed )?\[(\d+):0\] {signal}", self.verilog, re.M)
+        assert found, signal
+        return int(found[2]) + 1, bool(found[1])
+
+    def counterexample(
+        self, body: str, verilog: str, lists: dict[str, list[str]], cycles: int, **constants: int
+    ) -> str | None:
+        """Return what breaks a harness around the design, some of it cut out in `verilog`."""
+        array, mode = self.array, self.mode
+        activation, weight = activation_operand(array), weight_operand(array, 0)
+        a_module, a_lane = lane_module("lane_a", activation, mode.activation_bits)
+        w_module, w_lane = lane_module("lane_w", weight, mode.weight_bits)
+        operand = weight.layout().size
+        constants |= {
+            "MODE": array.modes.index(mode),
+            "MODE_BITS": mode_shape(array).width,
+            "CHANNELS": mode.channels,
+            "LANES": mode.lanes,
+            "A_LANE": a_lane,
+            "W_LANE": w_lane,
+            "A_LARGEST": array.max_activation(mode.activation_bits),
+            "W_LARGEST": array.max_weight(mode.weight_bits),
+            "W_OPERAND": operand,
+            "LATENCY": self.latency,
+            "SUMS": array.partial_sum_bits,
+            "CARRIES": array.max_lanes,
+            "OFFSET": self.offset,
+        }
+        text = harness(verilog, "multiplier", body, lists=lists, constants=constants)
+        # Bytes that only narrow modes have are narrower than others.
+        wires = [
+            f"  wire [{operand - 1}:0] byte_{k} = weight_{k};" for k in range(array.word_bytes)
+        ]
+        joined = ", ".join(f"byte_{k}" for k in reversed(range(array.word_bytes)))
+        total = operand * array.word_bytes
+        wires.append(f"  wire [{total - 1}:0] weights = {{{joined}}};")
+        head, ports, rest = text.rpartition("  multiplier dut(")
+        text = f"{head}{chr(10).join(wires)}\n{ports}{rest}"
+        return counterexample(a_module, w_module, text, cycles=cycles)
+
+    def wrong_product(self) -> str | None:
+        """Return operands whose product, or what is multiplied, is another than theirs."""
+        if self.is_narrow:
+            bits, signed = self.width(self.signals[0])
+            lists = {"products": self.signals}
+            widths = {"PRODUCT": bits, "SIGNED": int(signed)}
+            return self.counterexample("multiplier_tables", self.verilog, lists, 1, **widths)
+        lists = {f"{x}_factors": [signal.format(x) for signal in self.signals] for x in "aw"}
+        widths = {f"{x.upper()}_FACTOR": self.width(f"wide_{x}_0_integer")[0] for x in "aw"}
+        return self.counterexample("multiplier_factors", self.verilog, lists, 1, **widths)
+
+    def wrong_sum(self) -> str | None:
+        """Return products whose sum is not what their lane gives."""
+        verilog, names = self.verilog, self.signals
+        if self.is_narrow:
+            bits, signed = self.width(names[0])
+            for name in names:
+                verilog = edited(verilog, f".product({name})", ".product()")
+                verilog = re.sub(
+                    rf"^  wire (.*{name};)$", r"  (* anyseq *)\n  reg \1", verilog, flags=re.M
+                )
+        else:
+            a, w = (self.width(signal.format(x))[0] for x in "aw" for signal in names[:1])
+            bits, signed = a + w, True
+            names = [f"cut_{number}" for number in range(len(names))]
+            for number, name in enumerate(names):
+                product = f"$signed(wide_a_{number}_integer) * $signed(wide_w_{number}_integer)"
+                assert product in verilog
+                verilog = verilog.replace(product, f"$signed({name})")
+                declared = f"wide_a_{number}_integer;\n"
+                cut = f"{declared}  (* anyseq *)\n  reg signed [{bits - 1}:0] {name};\n"
+                verilog = edited(verilog, declared, cut)
+        largest = self.array.max_activation(self.mode.activation_bits)
+        largest *= self.array.max_weight(self.mode.weight_bits)
+        widths = {"PRODUCT": bits, "SIGNED": int(signed), "LARGEST": largest}
+        lists = {"products": names}
+        return self.counterexample("multiplier_sums", verilog, lists, self.latency + 1, **widths)
