@@ -163,13 +163,13 @@ class TestFit:
         assert fit("mine", array(8, 8), LFE5U_85F, measure) == measure(array(8, 8))
 
     def test_what_does_not_fit_names_the_largest_of_its_shape_that_does(self) -> None:
-        # 85 % of 83,640 LUT are 71,094, enough for 138 elements; DSP blocks are enough for 78:
+        # 75 % of 83,640 LUT are 62,730, enough for 121 elements; DSP blocks are enough for 78:
         # 9 x 8 is the largest that is nearly square.
         with pytest.raises(ConfigError) as error:
             fit("mine", array(16, 16), LFE5U_85F, measure)
         assert str(error.value) == (
             "mine: array.rows, array.columns: 16 x 16 is not allowed on LFE5U-85F: "
-            "LUT 130,000 of at most 71,094 (83% over), DSP 512 of at most 156 (228% over); "
+            "LUT 130,000 of at most 62,730 (107% over), DSP 512 of at most 156 (228% over); "
             "rows = 9, columns = 8 fits"
         )
 

@@ -279,7 +279,7 @@ def test_the_default_of_the_zcu102_is_what_was_promised() -> None:
     # By hand: AMD DS891.
     assert (XCZU9EG.lut, XCZU9EG.ff, XCZU9EG.dsp, XCZU9EG.bram) == (274080, 548160, 2520, 912)
     assert [XCZU9EG.limit(kind) for kind in ("lut", "dsp", "bram")] == [191856, 2016, 729]
-    assert np.isclose(LFE5U_85F.limit("lut"), 71094)
+    assert np.isclose(LFE5U_85F.limit("lut"), 62730)
 
 
 @pytest.mark.full
