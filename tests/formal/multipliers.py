@@ -21,7 +21,15 @@ from tests.formal.definitions import dybit_integer, esb_integer, lookup
 from tests.formal.harness import harness
 from tests.formal.sat import counterexample, edited, verilog_of
 
-__all__ = ["MultiplierDesign"]
+__all__ = ["MultiplierDesign", "cut"]
+
+
+def cut(verilog: str, signal: str, port: str) -> str:
+    """Return a design in which a signal is anything whatever, not what a port gives it."""
+    verilog = edited(verilog, f".{port}({signal})", f".{port}()")
+    found = re.search(rf"^  wire (.*\b{signal};)$", verilog, re.MULTILINE)
+    assert found, signal
+    return edited(verilog, found[0], f"  (* anyseq *)\n  reg {found[1]}")
 
 
 def lane_integers(spec: Any, bits: int) -> list[int]:
@@ -147,10 +155,7 @@ class MultiplierDesign:
         if self.is_narrow:
             bits, signed = self.width(names[0])
             for name in names:
-                verilog = edited(verilog, f".product({name})", ".product()")
-                verilog = re.sub(
-                    rf"^  wire (.*{name};)$", r"  (* anyseq *)\n  reg \1", verilog, flags=re.M
-                )
+                verilog = cut(verilog, name, "product")
         else:
             a, w = (self.width(signal.format(x))[0] for x in "aw" for signal in names[:1])
             bits, signed = a + w, True
@@ -160,8 +165,8 @@ class MultiplierDesign:
                 assert product in verilog
                 verilog = verilog.replace(product, f"$signed({name})")
                 declared = f"wide_a_{number}_integer;\n"
-                cut = f"{declared}  (* anyseq *)\n  reg signed [{bits - 1}:0] {name};\n"
-                verilog = edited(verilog, declared, cut)
+                free = f"{declared}  (* anyseq *)\n  reg signed [{bits - 1}:0] {name};\n"
+                verilog = edited(verilog, declared, free)
         largest = self.array.max_activation(self.mode.activation_bits)
         largest *= self.array.max_weight(self.mode.weight_bits)
         widths = {"PRODUCT": bits, "SIGNED": int(signed), "LARGEST": largest}
