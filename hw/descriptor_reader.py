@@ -79,12 +79,12 @@ class DescriptorReader(wiring.Component):
         m.submodules.check = check = DescriptorCheck(self.array, self.accelerator)
         wiring.connect(m, check.o, wiring.flipped(self.o))
         given = Signal(8 * DESCRIPTOR_BYTES, reset_less=True)
-        address = Signal(ADDRESS_BITS, reset_less=True)
+        place = Signal(ADDRESS_BITS, reset_less=True)
         remaining = Signal(32, reset_less=True)
         last = Signal()
         m.d.comb += [
             last.eq(Descriptor(given).last),
-            self.command.payload.address.eq(address),
+            self.command.payload.address.eq(place),
             self.command.payload.bytes.eq(DESCRIPTOR_BYTES),
             check.clear.eq(self.clear),
             check.i.payload.eq(given),
@@ -101,7 +101,7 @@ class DescriptorReader(wiring.Component):
                     self.address[:_LIST_ALIGNMENT_BITS].any() | self.address[ADDRESS_BITS:].any()
                 )
                 m.d.sync += [
-                    address.eq(self.address),
+                    place.eq(self.address),
                     remaining.eq(self.length),
                     self.index.eq(0),
                     self.finished.eq(0),
@@ -136,7 +136,7 @@ class DescriptorReader(wiring.Component):
                         m.next = "IDLE"
                     with m.Else():
                         m.d.sync += [
-                            address.eq(address + DESCRIPTOR_BYTES),
+                            place.eq(place + DESCRIPTOR_BYTES),
                             remaining.eq(remaining - 1),
                             self.index.eq(self.index + 1),
                         ]
