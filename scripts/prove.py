@@ -94,7 +94,7 @@ def prove(
     }
     write(output, json.dumps(found, indent=2) + "\n")
     if status != 0 or not proofs:
-        console.print(f"{len(proofs)} properties proved, but not all went well: {output}")
+        console.print(f"not everything was proved; what was is in {output}")
         raise typer.Exit(1)
     summary = (
         f"{len(proofs)} properties, proved in {seconds:.0f} s by Yosys {found['pyosys']} on "

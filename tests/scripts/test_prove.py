@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from dybit.scripts.prove import BEGIN, END
+from dybit.scripts.console import UserError
+from dybit.scripts.prove import BEGIN, END, prove
 
 TESTS = Path(__file__).parents[1]
 
@@ -26,28 +26,36 @@ def test_long(proved):
     proved("array", "another", "induction", "none")
 """
 
-PAGE = f"# Page\n\nbefore\n\n{BEGIN}\nwhatever was here\n{END}\n\nafter\n"
+PAGE = f"# Page\n\nbefore\n\n{BEGIN}\n\n| a | b |\n\n{END}\n\nafter\n"
 
 
-def run(folder: Path, suite: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command on a suite of its own that has the fixtures of the real one."""
-    tests = folder / "suite"
-    (tests / "formal").mkdir(parents=True)
-    (tests / "conftest.py").write_text((TESTS / "conftest.py").read_text())
-    (tests / "formal" / "conftest.py").write_text((TESTS / "formal/conftest.py").read_text())
-    (tests / "formal" / "test_suite.py").write_text(suite)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = prove\naddopts = -p no:cacheprovider\n")
-    if not (folder / "page.md").exists():
-        (folder / "page.md").write_text(PAGE)
-    command = [sys.executable, "-m", "dybit.scripts.prove", "--tests", str(tests / "formal")]
-    command += ["--jobs", "0", "--page", "page.md", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with the fixtures of the real suite of proofs, and a page."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite/formal").mkdir(parents=True)
+    for conftest in ("conftest.py", "formal/conftest.py"):
+        (tmp_path / "suite" / conftest).write_text((TESTS / conftest).read_text())
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers = prove\naddopts = -p no:cacheprovider\n"
+    )
+    (tmp_path / "page.md").write_text(PAGE)
+    return tmp_path
 
 
-def test_what_passed_is_tabulated(tmp_path: Path) -> None:
-    result = run(tmp_path, SUITE)
-    assert result.returncode == 0, result.stdout
-    report = json.loads((tmp_path / "build/prove/report.json").read_text())
+def run(suite: str) -> int:
+    """Run the command on a suite of its own and return its status."""
+    Path("suite/formal/test_suite.py").write_text(suite)
+    try:
+        prove("0", Path("suite/formal"), Path("report.json"), Path("page.md"))
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def test_what_passed_is_tabulated(folder: Path) -> None:
+    assert run(SUITE) == 0
+    report = json.loads((folder / "report.json").read_text())
     assert report["passed"] is True
     assert set(report) == {"machine", "pyosys", "seconds", "passed", "proofs"}
     claims = [(proof["block"], proof["claim"]) for proof in report["proofs"]]
@@ -56,11 +64,12 @@ def test_what_passed_is_tabulated(tmp_path: Path) -> None:
         ("array", "one"),
         ("decoder", "equals its specification"),
     ]
-    page = (tmp_path / "page.md").read_text()
-    assert re.sub(f"{BEGIN}.*{END}", "", page, flags=re.S) == re.sub(
-        f"{BEGIN}.*{END}", "", PAGE, flags=re.S
-    )
-    assert "whatever was here" not in page
+    page = (folder / "page.md").read_text()
+    around = re.compile(f"{BEGIN}.*{END}", re.DOTALL)
+    assert around.sub("", page) == around.sub("", PAGE)
+    # What was between the marks is gone.
+    assert "| a | b |" not in page
+    assert (page.count(BEGIN), page.count(END)) == (1, 1)
     assert re.search(r"^3 properties, proved in \d+ s by Yosys [\d.]+ on .*\.$", page, re.M)
     rows = re.findall(r"^\| (.*) \|$", page, re.MULTILINE)
     assert rows[0] == "block | claim | method | bound | seconds"
@@ -72,31 +81,24 @@ def test_what_passed_is_tabulated(tmp_path: Path) -> None:
     ]
 
 
-def test_page_is_rewritten_again_and_again(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text(PAGE.replace("whatever", "| a | b |\n\n" * 3))
-    assert run(tmp_path, SUITE).returncode == 0
-    page = (tmp_path / "page.md").read_text()
-    assert (page.count(BEGIN), page.count(END), page.count("| a | b |")) == (1, 1, 0)
-
-
-def test_failed_proof_fails_and_is_not_tabulated(tmp_path: Path) -> None:
-    result = run(tmp_path, SUITE.replace("another", "wrong") + "    assert False\n")
-    assert result.returncode == 1
-    assert "1 properties proved, but not all went well" in result.stdout
-    report = json.loads((tmp_path / "build/prove/report.json").read_text())
+def test_failed_proof_fails_and_is_not_tabulated(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(SUITE.replace("another", "wrong") + "    assert False\n") == 1
+    assert "not everything was proved; what was is in report.json" in capsys.readouterr().out
+    report = json.loads((folder / "report.json").read_text())
     assert report["passed"] is False
     assert [proof["block"] for proof in report["proofs"]] == ["decoder"]
-    assert (tmp_path / "page.md").read_text() == PAGE
+    assert (folder / "page.md").read_text() == PAGE
 
 
 @pytest.mark.parametrize("suite", ["def test(): pass\n", "import no_such_module\n"])
-def test_nothing_proved_fails(suite: str, tmp_path: Path) -> None:
-    assert run(tmp_path, suite).returncode == 1
-    assert (tmp_path / "page.md").read_text() == PAGE
+def test_nothing_proved_fails(suite: str, folder: Path) -> None:
+    assert run(suite) == 1
+    assert (folder / "page.md").read_text() == PAGE
 
 
-def test_page_without_marks_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text(f"{BEGIN}\n")
-    result = run(tmp_path, SUITE)
-    assert result.returncode == 2
-    assert f"error: page.md must have the lines {BEGIN} and {END} once each" in result.stderr
+def test_page_without_marks_is_refused(folder: Path) -> None:
+    (folder / "page.md").write_text(f"{BEGIN}\n")
+    with pytest.raises(UserError, match=f"^page.md must have the lines {BEGIN} and {END} once"):
+        run(SUITE)
