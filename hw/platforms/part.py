@@ -47,7 +47,7 @@ class Part:
         return {kind: round(counts[kind] / getattr(self, kind), 4) for kind in self.fraction}
 
 
-# Lattice FPGA-DS-02012, table 1.1. nextpnr takes an eighth more LUTs than Yosys counts; where that
+# Lattice FPGA-DS-02012, table 1.1. nextpnr takes a tenth more LUTs than Yosys counts; where that
 # filled 0.91 of the part, it was still routing after half an hour.
 LFE5U_85F = Part(
     "LFE5U-85F", 83640, 83640, 156, 208, {"lut": 0.75, "ff": 0.85, "dsp": 1.0, "bram": 1.0}, 18
