@@ -13,11 +13,11 @@ from typing import Any
 
 from amaranth.lib import data
 
-__all__ = ["harness", "module_of", "with_one_word"]
+__all__ = ["freed", "harness", "module_of", "with_one_word"]
 
 FOLDER = Path(__file__).parent / "harnesses"
 
-_DECLARED = r"^  (?:wire|reg) (?:signed )?(?:\[(\d+):0\] )?\\?{} ?(?: ?= [^;]*)?;$"
+_DECLARED = r"^  (?:input|wire|reg) (?:signed )?(?:\[(\d+):0\] )?\\?{} ?(?: ?= [^;]*)?;$"
 
 
 def module_of(verilog: str, name: str) -> str:
@@ -36,8 +36,10 @@ def harness(
     fields: Mapping[str, Any] | None = None,
     constants: Mapping[str, int] | None = None,
     lists: Mapping[str, Iterable[str]] | None = None,
+    aliases: Mapping[str, str] | None = None,
+    places: Mapping[str, tuple[int, int]] | None = None,
 ) -> str:
-    """Return the design with the module ``proof`` around the module `name`, instantiated as ``dut``.
+    """Return the design and the module ``proof``, in which the module `name` is ``dut``.
 
     What goes into ``dut`` is free, but for ``rst``, which is 0: registers start as after a reset.
     What comes out is a wire of the same name.
@@ -58,6 +60,10 @@ def harness(
         Parameters of the body.
     lists
         Signals inside, the last first in a concatenation that the body calls ``{<name>}``.
+    aliases
+        What the body calls signals, and numbers in their place, that have other names here.
+    places
+        Lowest bit and width of parts of the signal ``inside__given``, by name.
     """
     text = module_of(verilog, name)
     inputs = [(port, _width(text, port)) for port in re.findall(r"^  input .*?(\w+);$", text, re.M)]
@@ -89,10 +95,14 @@ def harness(
         ]
     for signal, layout in (fields or {}).items():
         lines += _fields(signal, layout, 0)
+    for key, (low, size) in (places or {}).items():
+        lines.append(f"  wire [{size - 1}:0] {key} = inside__given[{low} +: {size}];")
     text = (FOLDER / f"{body}.sv").read_text()
     for key, members in (lists or {}).items():
         parts = [f"inside__{path.replace('.', '__')}" for path in members]
         text = text.replace(f"{{{key}}}", f"{{{', '.join(reversed(parts))}}}")
+    for key, value in (aliases or {}).items():
+        text = re.sub(rf"\b{key}\b", value, text)
     return "\n".join([verilog, *lines, text, "endmodule\n"])
 
 
@@ -116,6 +126,17 @@ def with_one_word(verilog: str, name: str, memory: str = "storage") -> str:
     changed = re.sub(rf"{memory}\[(\w+)\] <=", r"if (\1 == tap_address) tap <=", changed)
     changed = re.sub(rf"{memory}\[(\w+)\]", r"(\1 == tap_address ? tap : elsewhere)", changed)
     return verilog.replace(text, changed)
+
+
+def freed(verilog: str, name: str) -> str:
+    """Return a design whose module `name` gives out anything whatever."""
+    text = module_of(verilog, name)
+    outputs = re.findall(r"^  output (\[\d+:0\] )?(\w+);$", text, re.MULTILINE)
+    head = text[: text.index(";\n") + 2]
+    ports = re.findall(r"^  (?:input|output) .*;\n", text, re.MULTILINE)
+    free = [f"  (* anyseq *)\n  reg {width}free_{port};\n" for width, port in outputs]
+    wires = [f"  wire {width}{port};\n  assign {port} = free_{port};\n" for width, port in outputs]
+    return verilog.replace(text, "".join([head, *ports, *free, *wires, "endmodule\n"]))
 
 
 def _added(verilog: str, name: str, lines: str) -> str:

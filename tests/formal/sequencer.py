@@ -5,17 +5,23 @@ from __future__ import annotations
 from amaranth.utils import exact_log2
 
 from dybit.hw.burst import Command
+from dybit.hw.descriptor_check import DescriptorCheck
+from dybit.hw.descriptor_reader import DescriptorReader
 from dybit.hw.input_loader import InputLoader
 from dybit.hw.output_store import OutputStore
 from dybit.hw.pass_generator import Pass, PassGenerator
 from dybit.hw.pixel_walker import PixelWalker, Vector
+from dybit.hw.read_buffer import ReadData
 from dybit.hw.result_drainer import ResultDrainer
 from dybit.hw.tile import Tile
+from dybit.hw.weight_loader import WeightLoader, WeightRow
 from dybit.quant.config import QuantConfig
-from tests.formal.harness import harness
-from tests.formal.sat import verilog_of
+from dybit.quant.precision import MODES
+from tests.formal.harness import freed, harness, with_one_word
+from tests.formal.sat import edited, verilog_of
+from tests.hw.descriptors import PLACES
 
-__all__ = ["PARTS"]
+__all__ = ["PARTS", "descriptor_check"]
 
 LATENCY = {"array": 12, "accumulate": 15, "revisit": 3, "accumulators": 2, "codes": 13}
 """Of the matrix engine: that of an array of 4 x 4."""
@@ -146,8 +152,110 @@ def output_store(config: QuantConfig) -> str:
     )
 
 
+def weight_loader(config: QuantConfig) -> str:
+    array, accelerator = config.array, config.accelerator
+    weights = Tile(array)["weights"].shape
+    channels = [exact_log2(mode.channels) for mode in array.modes]
+    verilog = verilog_of(WeightLoader(array, accelerator), "weight_loader")
+    return harness(
+        with_one_word(verilog, "weight_loader__rows"),
+        "weight_loader",
+        "weight_loader",
+        inside=[
+            *("tile", "units.o__valid", "units.o__ready", "units.o__payload", "pushed"),
+            *("fsm_state", "rows_left", "position", "full", "blocks_left", "taps_left"),
+            *("column_tiles_left", "depthwise_rows", "address", "gathered", "row"),
+            *("rows.w_en", "rows.w_rdy", "rows.w_data"),
+        ],
+        fields={
+            **dict.fromkeys(("i__payload", "inside__tile"), weights),
+            "command__payload": Command.as_shape(),
+            "inside__row": WeightRow(array, accelerator),
+        },
+        constants={
+            "MODES": len(array.modes),
+            "CHANNEL_BITS": sum(bits << 2 * index for index, bits in enumerate(channels)),
+            "KERNEL": accelerator.depthwise_kernel,
+            "PARAMETER_GROUPS": accelerator.parameter_groups,
+            "ROWS": array.rows,
+            "COLUMNS": array.columns,
+            "COLUMN_BITS": exact_log2(array.columns),
+            "UNIT": 8 * array.columns,
+            "WORD_BYTES": array.word_bytes,
+        },
+    )
+
+
+def descriptor_reader(config: QuantConfig) -> str:
+    component = DescriptorReader(config.array, config.accelerator)
+    verilog = verilog_of(component, "descriptor_reader")
+    return harness(
+        freed(verilog, "descriptor_reader_descriptor_check"),
+        "descriptor_reader",
+        "descriptor_reader",
+        inside=[
+            *("fsm_state", "given", "place", "remaining", "check.i__valid", "check.i__ready"),
+            *("check.i__payload", "check.o__valid", "check.o__payload", "check.broken"),
+        ],
+        fields={
+            "data__payload": ReadData.as_shape(),
+            "command__payload": Command.as_shape(),
+        },
+    )
+
+
 PARTS = {
     part.__name__: part
-    for part in (pass_generator, pixel_walker, input_loader, result_drainer, output_store)
+    for part in (
+        *(descriptor_reader, input_loader, weight_loader, pass_generator, pixel_walker),
+        *(result_drainer, output_store),
+    )
 }
 """What returns the harness around each part, built for a config."""
+
+
+def descriptor_check(config: QuantConfig) -> str:
+    array, accelerator = config.array, config.accelerator
+    verilog = edited(
+        verilog_of(DescriptorCheck(array, accelerator), "descriptor_check"),
+        "  assign product_next = left * right;\n",
+        "  (* anyseq *)\n  reg [33:0] any_product;\n  assign product_next = any_product;\n",
+    )
+    used = sum((1 << bits) - 1 << 32 * word + low for word, low, bits in PLACES.values())
+    modes = [(index, mode) for index, mode in enumerate(MODES) if mode in array.modes]
+    return harness(
+        verilog,
+        "descriptor_check",
+        "descriptor_check",
+        inside=[
+            *("given", "fsm_state", "step", "failed", "product", "left", "right", "mode"),
+            *("groups", "wide_rows", "last_tile", "last_row", "last_column", "row_words"),
+            *("input_words", "loaded", "pixels", "output_words", "stored", "step_x", "step_y"),
+            *("pad_y", "pad_x", "span", "taps", "reach_y", "reach_x"),
+        ],
+        fields={"o__payload": Tile(array)},
+        places={
+            f"d__{name}": (32 * word + low, bits) for name, (word, low, bits) in PLACES.items()
+        },
+        constants={
+            "MODES_BUILT": sum(1 << index for index, _ in modes),
+            "MODE_INDEX": sum(array.modes.index(mode) << 3 * index for index, mode in modes),
+            "LANE_BITS": sum(exact_log2(mode.lanes) << 2 * i for i, mode in enumerate(MODES)),
+            "CHANNEL_BITS": sum(exact_log2(mode.channels) << 2 * i for i, mode in enumerate(MODES)),
+            "WIDE_LANES": sum(
+                1 << index for index, mode in modes if array.accumulator_lane_bits(mode) > 32
+            ),
+            "WIDTHS": sum(1 << exact_log2(bits) - 1 for bits in array.activation_widths),
+            "SIGNEDNESSES": sum(1 << signed for signed in array.signednesses),
+            "ROW_BITS": exact_log2(array.rows),
+            "COLUMN_BITS": exact_log2(array.columns),
+            "KERNEL": accelerator.depthwise_kernel,
+            "DEPTHWISE_WIDTH": accelerator.depthwise_width,
+            "ACTIVATION_WORDS": accelerator.activation_words,
+            "OUTPUT_WORDS": accelerator.output_words,
+            "PARAMETER_GROUPS": accelerator.parameter_groups,
+            "HALF": array.accumulator_depth // 2,
+            "TILE": Tile(array).size,
+        },
+        aliases={"RESERVED": f"1024'h{(1 << 1024) - 1 - used:x}"},
+    )

@@ -15,14 +15,21 @@
     end
   end
 
-  localparam BITS = MODE_BITS + COUNT * (PRODUCT + 1);
+  // Products come `DELAY` cycles after their operands.
+  localparam BITS = MODE_BITS + COUNT;
   reg [LATENCY*BITS-1:0] past;
   wire [LATENCY*BITS-1:0] shifted = past << BITS;
-  always @(posedge clk) past <= shifted | {negative, products, mode};
+  reg [(LATENCY-DELAY)*COUNT*PRODUCT-1:0] past_products;
+  wire [(LATENCY-DELAY)*COUNT*PRODUCT-1:0] shifted_products = past_products << (COUNT * PRODUCT);
+  always @(posedge clk) begin
+    past <= shifted | {negative, mode};
+    past_products <= shifted_products | products;
+  end
   wire [MODE_BITS-1:0] was_mode;
-  wire [COUNT*PRODUCT-1:0] were;
   wire [COUNT-1:0] were_negative;
-  assign {were_negative, were, was_mode} = past[(LATENCY-1)*BITS +: BITS];
+  assign {were_negative, was_mode} = past[(LATENCY-1)*BITS +: BITS];
+  wire [COUNT*PRODUCT-1:0] were =
+    past_products[(LATENCY-DELAY-1)*COUNT*PRODUCT +: COUNT*PRODUCT];
 
   for (genvar l = 0; l < LANES; l = l + 1) begin: lanes
     wire [CHANNELS*LANE-1:0] terms;
