@@ -20,6 +20,7 @@ from dybit.hw.weight_loader import WeightLoader
 from dybit.quant.config import QuantConfig
 from tests.accelerators import EVERY, SMALL_ACCELERATORS, small_accelerator
 from tests.formal.bugs import Bug
+from tests.formal.cases import cases
 from tests.formal.conftest import Proved
 from tests.formal.sat import by_induction
 from tests.formal.sequencer import PARTS
@@ -51,23 +52,13 @@ CLAIMS = {
     "output_store": "words read were drained; each row written once, where told",
 }
 
-SHORT = ("small", ("pass_generator", "input_loader", "weight_loader", "output_store"))
+SHORT = ("input_loader, small", "output_store, small")
+CASES = [f"{part}, {config}" for part in PARTS for config in CONFIGS]
 
 
-def _cases() -> list[object]:
-    return [
-        pytest.param(
-            part,
-            config,
-            marks=() if config == SHORT[0] and part in SHORT[1] else pytest.mark.prove,
-        )
-        for part in PARTS
-        for config in CONFIGS
-    ]
-
-
-@pytest.mark.parametrize(("part", "config"), _cases())
-def test_addresses(part: str, config: str, proved: Proved) -> None:
+@pytest.mark.parametrize("case", cases(CASES, *SHORT))
+def test_addresses(case: str, proved: Proved) -> None:
+    part, config = case.split(", ")
     assert by_induction(PARTS[part](CONFIGS[config])) is None
     proved(
         part.replace("_", " "),
@@ -166,7 +157,7 @@ CYCLES = 30
 """From the reset to the effect of a bug, at most."""
 
 
-@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize("bug", cases(BUGS, "rows follow each other without a gap"))
 def test_addresses_fail_on(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     part, seeded = BUGS[bug]
     seeded.seed(monkeypatch)

@@ -7,6 +7,7 @@ import pytest
 from dybit.hw import descriptor_check as checker
 from dybit.hw.descriptor_check import DescriptorCheck
 from tests.formal.bugs import Bug
+from tests.formal.cases import cases
 from tests.formal.conftest import Proved
 from tests.formal.sat import by_induction
 from tests.formal.sequencer import descriptor_check
@@ -40,7 +41,7 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize("bug", cases(BUGS, "a channel too many"))
 def test_descriptor_rules_fail_on(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS[bug].seed(monkeypatch)
     text = descriptor_check(CONFIGS["small"])

@@ -14,6 +14,7 @@ from dybit.hw.tile_fork import TileFork
 from dybit.hw.write_buffer import WriteBuffer
 from dybit.hw.write_dma import WriteDma
 from tests.formal.bugs import Bug
+from tests.formal.cases import cases
 from tests.formal.conftest import Proved
 from tests.formal.sat import by_induction
 from tests.formal.streams import BLOCKS, QUEUES, queue
@@ -41,19 +42,24 @@ CLAIMS = {
 }
 """By the beginning of a block's name: what is claimed, and what is left out."""
 
-LONG = ("write buffer, any alignment", "write buffer, multiples of 4", "tile fork")
-
-
-@pytest.mark.parametrize(
-    "block", [pytest.param(x, marks=pytest.mark.prove if x in LONG else ()) for x in BLOCKS]
+SHORT = (
+    "words of 32 bits from beats",
+    "beats from words of 32 bits",
+    "port of the registers",
+    "burst splitter",
+    "read DMA, four clients",
+    "write DMA, multiples of 4",
 )
+
+
+@pytest.mark.parametrize("block", cases(BLOCKS, *SHORT))
 def test_streams(block: str, proved: Proved) -> None:
     assert by_induction(BLOCKS[block]()) is None
     claim, bound = next(value for key, value in CLAIMS.items() if block.startswith(key))
     proved(block, claim, METHOD, bound or "none")
 
 
-@pytest.mark.parametrize("case", QUEUES)
+@pytest.mark.parametrize("case", cases(QUEUES, "words to store", "beats read"))
 def test_queues(case: str, proved: Proved) -> None:
     assert by_induction(queue(case)) is None
     proved(
@@ -163,7 +169,10 @@ QUEUE_BUGS = {
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
+SHORT_BUGS = [bug for bug, (block, _) in BUGS.items() if block in SHORT[2:]]
+
+
+@pytest.mark.parametrize("bug", cases(BUGS, *SHORT_BUGS))
 def test_streams_fail_on(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     block, seeded = BUGS[bug]
     seeded.seed(monkeypatch)

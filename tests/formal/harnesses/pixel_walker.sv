@@ -107,7 +107,6 @@
   always @* begin
     assume (~loaded | (loaded_tiles < 2));
     assume (~half_freed | (halves_taken > 0));
-    assume (~active | half_freed | ~ends_half | (halves_taken > 0));
   end
   wire takes_half = begins & i__payload__first;
   wire takes_tile = begins & i__payload__begin;

@@ -30,7 +30,7 @@
   reg [UNIT*WORD_BYTES-1:0] units = 0;
   reg waits = 0;
   reg [63:0] shown = 0;
-  integer i, c, j;
+  integer i, c, j, k;
   always @(posedge clk) begin
     if (asks) begin
       address <= address + bytes;
@@ -102,10 +102,9 @@
       assert (rows_due > 0 & full & inside__rows__w_en & inside__rows__w_rdy);
       assert (inside__row__mode == inside__tile__mode & inside__row__depthwise == depthwise);
       assert (inside__row__exponent_limit == inside__tile__exponent_limit);
-      for (c = 0; c < COLUMNS; c = c + 1) for (j = 0; j < WORD_BYTES; j = j + 1)
-        if (j < 1 << channel_bits)
-          assert (inside__row[8 * (WORD_BYTES * c + j) +: 8]
-            == units[8 * ((c << channel_bits) + j) +: 8]);
+      for (k = 0; 1 << k <= WORD_BYTES; k = k + 1) if (channel_bits == k)
+        for (c = 0; c < COLUMNS; c = c + 1) for (j = 0; j < 1 << k; j = j + 1)
+          assert (inside__row[8 * (WORD_BYTES * c + j) +: 8] == units[8 * ((c << k) + j) +: 8]);
     end
     assert (inside__rows__w_en == full & inside__rows__w_data == inside__row);
     if (i__ready) assert (~busy & rows_due == 0 & ~full);

@@ -45,8 +45,10 @@
 
   wire [15:0] stored = inside__beats__inner_level + inside__beats__r_rdy;
   wire [3:0] first_before = start_before >> ALIGNMENT_BITS << ALIGNMENT_BITS;
+  // Byte n of a transfer goes to lane start + n, modulo 16.
+  wire [127:0] placed = i__payload << 8 * start | i__payload >> 8 * (16 - start);
+  wire [127:0] placed_before = before << 8 * first_before | before >> 8 * (16 - first_before);
   integer lane;
-  reg [7:0] byte_now;
   always @* begin
     // What the induction needs to know.
     assert (inside__index == index & (index == 0 | burst_waits | clear | index <= 63));
@@ -57,21 +59,16 @@
     assert (inside__bursts__inner_level <= 32 & inside__beats__inner_level <= DEPTH);
     if (inside__bursts__r_rdy) assert (inside__beats__r_rdy);
     if (~inside__beats__r_rdy) assert (owed == 0);
-    for (lane = 0; lane < 16; lane = lane + 1) if (known & (lane < first_before)) begin
-      byte_now = before >> 8 * (16 + lane - first_before);
-      assert (inside__before[8 * lane +: 8] == byte_now);
-    end
+    for (lane = 0; lane < 16; lane = lane + 1)
+      if (known & (lane < first_before))
+        assert (inside__before[8 * lane +: 8] == placed_before[8 * lane +: 8]);
 
     // What is claimed.
     if (pushes) for (lane = 0; lane < 16; lane = lane + 1) begin
-      if (lane < start & known) begin
-        byte_now = before >> 8 * (16 + lane - start);
-        assert (inside__beats__w_data[8 * lane +: 8] == byte_now);
-      end
-      if (lane >= start & ~no_data) begin
-        byte_now = i__payload >> 8 * (lane - start);
-        assert (inside__beats__w_data[8 * lane +: 8] == byte_now);
-      end
+      if (lane < start & known)
+        assert (inside__beats__w_data[8 * lane +: 8] == placed_before[8 * lane +: 8]);
+      if (lane >= start & ~no_data)
+        assert (inside__beats__w_data[8 * lane +: 8] == placed[8 * lane +: 8]);
     end
     assert (takes == (pushes & ~no_data));
     assert (takes_burst == (pushes & ends) & inside__bursts__w_en == takes_burst);
