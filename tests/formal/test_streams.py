@@ -47,7 +47,7 @@ SHORT = (
     "beats from words of 32 bits",
     "port of the registers",
     "burst splitter",
-    "read DMA, four clients",
+    "read DMA, one client",
     "write DMA, multiples of 4",
 )
 
@@ -146,7 +146,7 @@ BUGS = {
         ),
     ),
     "an address changes while it waits": (
-        "read DMA, four clients",
+        "read DMA, one client",
         Bug(ReadDma, "_ask", "(~axi.arvalid | axi.arready) & origins.w_rdy", "origins.w_rdy"),
     ),
     "an abort forgotten before all has come": (
