@@ -34,7 +34,7 @@ def harness(
     *,
     inside: Iterable[str] = (),
     fields: Mapping[str, Any] | None = None,
-    constants: Mapping[str, int] | None = None,
+    constants: Mapping[str, int | str] | None = None,
     lists: Mapping[str, Iterable[str]] | None = None,
     aliases: Mapping[str, str] | None = None,
     places: Mapping[str, tuple[int, int]] | None = None,

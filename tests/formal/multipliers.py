@@ -15,6 +15,7 @@ from dybit.hw.esb_operand import ESBOperand
 from dybit.hw.mantissa_multiplier import MantissaMultiplier
 from dybit.hw.mode import mode_shape
 from dybit.hw.operand import activation_operand, weight_operand
+from dybit.hw.wide_multiplier import FloatingMultiplier
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.precision import PrecisionMode
 from tests.formal.definitions import dybit_integer, esb_integer, lookup
@@ -49,9 +50,18 @@ def lane_integers(spec: Any, bits: int) -> list[int]:
 
 def lane_module(name: str, spec: Any, bits: int) -> tuple[str, int]:
     """Return a module from a lane to its integer, and the lane's bits."""
-    if bits == 8:
+    if bits == 8 and spec.linear:
         size = spec.integer_bits
-        body = "assign integer_o = lane;"
+        return _lane(name, size, "assign integer_o = lane;"), size
+    if bits == 8:
+        # Sign, significand, three times the significand, exponent.
+        tripled, exponent = 1 + spec.significand_bits, 3 + 2 * spec.significand_bits
+        size = exponent + spec.exponent_bits
+        body = (
+            f"wire [23:0] magnitude = lane[{tripled - 1}:1] << ({{1'b0, lane}} >> {exponent}); "
+            f"always @* assume (lane[{exponent - 1}:{tripled}] == 3 * lane[{tripled - 1}:1]); "
+            "assign integer_o = lane[0] ? -magnitude : magnitude;"
+        )
         return _lane(name, size, body), size
     integers = lane_integers(spec, bits)
     size = spec.code_bits(bits) + 1
@@ -89,12 +99,18 @@ class MultiplierDesign:
 
     @property
     def signals(self) -> list[str]:
-        """Return the products, or where they are not narrow the multipliers' names, in order."""
+        """Return the products of narrow lanes, in order, or what the numbers of others stand in."""
         mode = self.mode
         places = [(k, lane) for k in range(mode.channels) for lane in range(mode.lanes)]
         if self.is_narrow:
             return [f"table_{mode.name.lower()}_{k}_{lane}__product" for k, lane in places]
-        return [f"wide_{{}}_{number}_integer" for number in range(len(places))]
+        name = "wide_{}_%d_integer" if self.is_linear else "multiplier_%d__{}"
+        return [name % number for number in range(len(places))]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether DSP blocks multiply lanes of 8 bits."""
+        return self.array.multiplier == "dsp"
 
     def width(self, signal: str) -> tuple[int, bool]:
         """Return the bits of a signal, and whether it is signed."""
@@ -103,7 +119,12 @@ class MultiplierDesign:
         return int(found[2]) + 1, bool(found[1])
 
     def counterexample(
-        self, body: str, verilog: str, lists: dict[str, list[str]], cycles: int, **constants: int
+        self,
+        body: str,
+        verilog: str,
+        lists: dict[str, list[str]],
+        cycles: int,
+        **constants: int | str,
     ) -> str | None:
         """Return what breaks a harness around the design, some of it cut out in `verilog`."""
         array, mode = self.array, self.mode
@@ -145,30 +166,49 @@ class MultiplierDesign:
             lists = {"products": self.signals}
             widths = {"PRODUCT": bits, "SIGNED": int(signed)}
             return self.counterexample("multiplier_tables", self.verilog, lists, 1, **widths)
-        lists = {f"{x}_factors": [signal.format(x) for signal in self.signals] for x in "aw"}
-        widths = {f"{x.upper()}_FACTOR": self.width(f"wide_{x}_0_integer")[0] for x in "aw"}
-        return self.counterexample("multiplier_factors", self.verilog, lists, 1, **widths)
+        ports = "aw" if self.is_linear else "ab"
+        signals = {
+            x: [name.format(port) for name in self.signals]
+            for x, port in zip("aw", ports, strict=True)
+        }
+        lists = {f"{x}_factors": names for x, names in signals.items()}
+        widths = {f"{x.upper()}_FACTOR": self.width(names[0])[0] for x, names in signals.items()}
+        if self.is_linear:
+            return self.counterexample("multiplier_factors", self.verilog, lists, 1, **widths)
+        widths |= {f"{x.upper()}_BITS": self.width(f"wide_{x}_0_significand")[0] for x in "aw"}
+        return self.counterexample("multiplier_significands", self.verilog, lists, 1, **widths)
 
     def wrong_sum(self) -> str | None:
         """Return products whose sum is not what their lane gives."""
-        verilog, names = self.verilog, self.signals
+        verilog, names, delay = self.verilog, self.signals, 0
+        bits, signed = 48, False
         if self.is_narrow:
             bits, signed = self.width(names[0])
             for name in names:
                 verilog = cut(verilog, name, "product")
         else:
-            a, w = (self.width(signal.format(x))[0] for x in "aw" for signal in names[:1])
-            bits, signed = a + w, True
             names = [f"cut_{number}" for number in range(len(names))]
             for number, name in enumerate(names):
-                product = f"$signed(wide_a_{number}_integer) * $signed(wide_w_{number}_integer)"
-                assert product in verilog
-                verilog = verilog.replace(product, f"$signed({name})")
-                declared = f"wide_a_{number}_integer;\n"
-                free = f"{declared}  (* anyseq *)\n  reg signed [{bits - 1}:0] {name};\n"
-                verilog = edited(verilog, declared, free)
+                verilog = self._without_product(verilog, number, name)
+            signed = self.is_linear
+            delay = 0 if self.is_linear else FloatingMultiplier.LATENCY
         largest = self.array.max_activation(self.mode.activation_bits)
         largest *= self.array.max_weight(self.mode.weight_bits)
-        widths = {"PRODUCT": bits, "SIGNED": int(signed), "LARGEST": largest}
+        widths = {"PRODUCT": bits, "SIGNED": int(signed), "DELAY": delay}
+        widths["LARGEST"] = f"48'sd{largest}"
         lists = {"products": names}
         return self.counterexample("multiplier_sums", verilog, lists, self.latency + 1, **widths)
+
+    def _without_product(self, verilog: str, number: int, name: str) -> str:
+        """Return a design whose wide product `number` is a signal `name`, anything whatever."""
+        free = f"  (* anyseq *)\n  reg signed [47:0] {name};\n"
+        if self.is_linear:
+            product = f"$signed(wide_a_{number}_integer) * $signed(wide_w_{number}_integer)"
+            assert product in verilog
+            declared = f"wide_a_{number}_integer;\n"
+            return edited(verilog.replace(product, f"$signed({name})"), declared, declared + free)
+        product = f"multiplier_{number}__product"
+        verilog = edited(verilog, f".product({product})", ".product()")
+        found = re.search(rf"^  wire (.*\b{product});$", verilog, re.MULTILINE)
+        assert found, product
+        return edited(verilog, found[0], f"{free}  wire {found[1]} = {name};")
