@@ -66,6 +66,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         fixtures = [getattr(item, "fixturenames", ()) for item in items]
         others = [i for i, names in zip(items, fixtures, strict=True) if "rtl_config" not in names]
         _deselect(config, items, others)
+    _long_first(items)
+
+
+def _long_first(items: list[pytest.Item]) -> None:
+    """Begin with what takes long in every process, so that none is left alone with it at the end.
+
+    A process of xdist is given one of equal parts of the list, and takes from others' later.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    part = -(-len(items) // workers)
+    items.clear()
+    for worker in range(workers):
+        own = long[worker::workers]
+        items += own
+        items += others[: part - len(own)]
+        del others[: part - len(own)]
+    items += others
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], others: list[pytest.Item]) -> None:

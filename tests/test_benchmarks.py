@@ -46,6 +46,7 @@ def test_an_element_with_cells_of_ultrascale_is_not_placed_elsewhere() -> None:
     assert not [name for name in found if "ECP5" in name]
 
 
+@pytest.mark.long
 def test_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     modes = {"modes": ("W4A4", "W2A2")}
     without = arrays.Variant(1, 2, modes, name="small")

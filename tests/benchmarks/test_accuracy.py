@@ -89,6 +89,7 @@ def test_the_plan_is_what_was_promised() -> None:
     assert rivals == ({"brevitas-int", "brevitas-e2m1"} if find_spec("brevitas") else set())
 
 
+@pytest.mark.long
 def test_a_small_run_is_kept_and_not_run_again(tmp_path: Path) -> None:
     methods = (
         *(Method(8, 8, False, family) for family in ("dybit", "int")),

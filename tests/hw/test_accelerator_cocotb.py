@@ -60,10 +60,12 @@ def run(
     )
 
 
+@pytest.mark.long
 def test_verilator(tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     vectors("accelerator 8x4, cocotb, verilator", run("8x4", ALL, tmp_path, "verilator", 1, 1))
 
 
+@pytest.mark.long
 def test_icarus(
     tmp_path: Path, vectors: Callable[[str, int], None], debian_tool: Callable[[str], str]
 ) -> None:

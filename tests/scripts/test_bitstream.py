@@ -46,6 +46,7 @@ def test_an_unknown_board_is_named() -> None:
     assert result.stderr == "error: --board: 'ice40' is not allowed; must be ulx3s or zcu102\n"
 
 
+@pytest.mark.long
 def test_the_ulx3s_image_of_a_tiny_array(tmp_path: Path) -> None:
     path = config(TINY, tmp_path)
     result = call("--board", "ulx3s", "--config", path, "--mhz", 50, "-o", tmp_path / "out")

@@ -139,6 +139,7 @@ def workers(pid: int) -> list[int]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc: not Linux")
 def test_killed_in_the_middle() -> None:
     """First its workers are killed, then all of it; what was done stays and is not done again."""
@@ -193,6 +194,7 @@ def test_on_a_dask_cluster() -> None:
     assert len(list(Path("other").glob("[0-9a-f]*.json"))) >= 2
 
 
+@pytest.mark.long
 def test_killed_workers_of_a_cluster() -> None:
     """One of two workers is killed, then the sweep itself: the rest is done by what is left."""
     with distributed.LocalCluster(
