@@ -138,7 +138,7 @@ def _timed(layers: tuple[LayerShape, ...], mode: PrecisionMode, machine: Machine
 
 
 def _scalesim(name: str) -> float:
-    """Return the seconds that SCALE-Sim takes for a network on a 16 x 16 array, some 600 for ResNet18."""
+    """Return the seconds that SCALE-Sim takes on a 16 x 16 array: for ResNet18 some 600."""
     from scalesim.scale_sim import scalesim
 
     with tempfile.TemporaryDirectory(prefix="dybit-scalesim-") as scratch:

@@ -6,6 +6,7 @@ sweep that was stopped goes on with the points that have none.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
@@ -109,6 +110,10 @@ def _on_dask(points: Numbered, cache: Path, scheduler: str) -> Iterator[Results]
         import distributed
     except ImportError:
         raise UserError("--scheduler needs Dask: pip install 'dybit[cluster]'") from None
+    # Errors end in one line of ours, not in tracebacks of what runs behind.
+    for name in [*logging.root.manager.loggerDict, "asyncio"]:
+        if name.startswith(("distributed", "asyncio")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
