@@ -19,7 +19,7 @@ from dybit.hw.wide_multiplier import FloatingMultiplier
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.precision import PrecisionMode
 from tests.formal.definitions import dybit_integer, esb_integer, lookup
-from tests.formal.harness import harness
+from tests.formal.harness import harness, module_of
 from tests.formal.sat import counterexample, edited, verilog_of
 
 __all__ = ["MultiplierDesign", "cut"]
@@ -31,6 +31,9 @@ def cut(verilog: str, signal: str, port: str) -> str:
     found = re.search(rf"^  wire (.*\b{signal};)$", verilog, re.MULTILINE)
     assert found, signal
     return edited(verilog, found[0], f"  (* anyseq *)\n  reg {found[1]}")
+
+
+_END = "endmodule\n"
 
 
 def lane_integers(spec: Any, bits: int) -> list[int]:
@@ -98,14 +101,18 @@ class MultiplierDesign:
         return max(self.mode.weight_bits, self.mode.activation_bits) < 8
 
     @property
-    def signals(self) -> list[str]:
-        """Return the products of narrow lanes, in order, or what the numbers of others stand in."""
-        mode = self.mode
-        places = [(k, lane) for k in range(mode.channels) for lane in range(mode.lanes)]
-        if self.is_narrow:
-            return [f"table_{mode.name.lower()}_{k}_{lane}__product" for k, lane in places]
-        name = "wide_{}_%d_integer" if self.is_linear else "multiplier_%d__{}"
-        return [name % number for number in range(len(places))]
+    def _places(self) -> list[tuple[int, int]]:
+        """Return the activation lane and the weight lane of each product, in order."""
+        return [(k, lane) for k in range(self.mode.channels) for lane in range(self.mode.lanes)]
+
+    @property
+    def _count(self) -> int:
+        return len(self._places)
+
+    @property
+    def _tables(self) -> list[str]:
+        """Return the products of narrow lanes, in order."""
+        return [f"table_{self.mode.name.lower()}_{k}_{lane}__product" for k, lane in self._places]
 
     @property
     def is_linear(self) -> bool:
@@ -162,32 +169,49 @@ class MultiplierDesign:
     def wrong_product(self) -> str | None:
         """Return operands whose product, or what is multiplied, is another than theirs."""
         if self.is_narrow:
-            bits, signed = self.width(self.signals[0])
-            lists = {"products": self.signals}
+            bits, signed = self.width(self._tables[0])
+            lists = {"products": self._tables}
             widths = {"PRODUCT": bits, "SIGNED": int(signed)}
             return self.counterexample("multiplier_tables", self.verilog, lists, 1, **widths)
-        ports = "aw" if self.is_linear else "ab"
-        signals = {
-            x: [name.format(port) for name in self.signals]
-            for x, port in zip("aw", ports, strict=True)
-        }
-        lists = {f"{x}_factors": names for x, names in signals.items()}
-        widths = {f"{x.upper()}_FACTOR": self.width(names[0])[0] for x, names in signals.items()}
+        verilog = self.verilog
         if self.is_linear:
-            return self.counterexample("multiplier_factors", self.verilog, lists, 1, **widths)
-        widths |= {f"{x.upper()}_BITS": self.width(f"wide_{x}_0_significand")[0] for x in "aw"}
-        return self.counterexample("multiplier_significands", self.verilog, lists, 1, **widths)
+            names = {x: [f"factor_{x}_{n}" for n in range(self._count)] for x in "aw"}
+            lines = ""
+            for number, factors in enumerate(self._factors()):
+                for x, factor in zip("aw", factors, strict=True):
+                    lines += f"  wire signed [23:0] factor_{x}_{number} = $signed({factor});\n"
+            text = module_of(verilog, "multiplier")
+            more = f"{text.removesuffix(_END)}{lines}{_END}"
+            verilog = edited(verilog, text, more)
+            widths = {"A_FACTOR": 24, "W_FACTOR": 24}
+            body = "multiplier_factors"
+        else:
+            ports = [f"multiplier_{n}__" for n in range(self._count)]
+            names = {"a": [f"{port}a" for port in ports], "w": [f"{port}b" for port in ports]}
+            widths = {f"{x.upper()}_FACTOR": self.width(names[x][0])[0] for x in "aw"}
+            widths["A_BITS"] = activation_operand(self.array).significand_bits
+            widths["W_BITS"] = weight_operand(self.array, 0).significand_bits
+            body = "multiplier_significands"
+        lists = {f"{x}_factors": signals for x, signals in names.items()}
+        return self.counterexample(body, verilog, lists, 1, **widths)
+
+    def _factors(self) -> list[tuple[str, str]]:
+        """Return what each product of a DSP block is of, in order."""
+        products = re.findall(r"\$signed\(([^()]+)\) \* \$signed\(([^()]+)\)", self.verilog)
+        found = list(dict.fromkeys(products))
+        assert len(found) >= self._count
+        return found[: self._count]
 
     def wrong_sum(self) -> str | None:
         """Return products whose sum is not what their lane gives."""
-        verilog, names, delay = self.verilog, self.signals, 0
+        verilog, names, delay = self.verilog, self._tables, 0
         bits, signed = 48, False
         if self.is_narrow:
             bits, signed = self.width(names[0])
             for name in names:
                 verilog = cut(verilog, name, "product")
         else:
-            names = [f"cut_{number}" for number in range(len(names))]
+            names = [f"cut_{number}" for number in range(self._count)]
             for number, name in enumerate(names):
                 verilog = self._without_product(verilog, number, name)
             signed = self.is_linear
@@ -202,13 +226,14 @@ class MultiplierDesign:
     def _without_product(self, verilog: str, number: int, name: str) -> str:
         """Return a design whose wide product `number` is a signal `name`, anything whatever."""
         free = f"  (* anyseq *)\n  reg signed [47:0] {name};\n"
+        head = verilog[: verilog.index(";\n") + 2]
+        assert head.splitlines()[-1].startswith("module multiplier(")
+        verilog = edited(verilog, head, head + free)
         if self.is_linear:
-            product = f"$signed(wide_a_{number}_integer) * $signed(wide_w_{number}_integer)"
-            assert product in verilog
-            declared = f"wide_a_{number}_integer;\n"
-            return edited(verilog.replace(product, f"$signed({name})"), declared, declared + free)
+            a, w = self._factors()[number]
+            return verilog.replace(f"$signed({a}) * $signed({w})", f"$signed({name})")
         product = f"multiplier_{number}__product"
         verilog = edited(verilog, f".product({product})", ".product()")
         found = re.search(rf"^  wire (.*\b{product});$", verilog, re.MULTILINE)
         assert found, product
-        return edited(verilog, found[0], f"{free}  wire {found[1]} = {name};")
+        return edited(verilog, found[0], f"  wire {found[1]} = {name};")
