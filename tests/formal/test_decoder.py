@@ -95,14 +95,30 @@ BUGS = {
     "sign among the magnitude's bits": Bug(
         MPDecoder, "decode_narrow", "code[:-1], bits - 1", "code[1:], bits - 1"
     ),
+    "not three times the significand": Bug(
+        EdgeDecoder,
+        "_finish_wide",
+        "lane.significand + (lane.significand << 1)",
+        "lane.significand",
+    ),
+    "another limit at run time": Bug(
+        MPDecoder, "decode_narrow", "m.Case(limit)", "m.Case(limit + 1)"
+    ),
     "a width a cycle early": Bug(
         EdgeDecoder, "elaborate", "(width == Width.BITS_8)", "(self.width == Width.BITS_8)"
     ),
 }
 
 
+# The operand in which a bug shows, where not in the one with everything.
+WHERE = {
+    "not three times the significand": Operand(ALL, BOTH, linear=False),
+    "another limit at run time": Operand(ALL, SIGNED, run_time_limits=(2, 3)),
+}
+
+
 @pytest.mark.parametrize("bug", cases(BUGS, "lanes kept as lane 0 is"))
 def test_proof_fails_on(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS[bug].seed(monkeypatch)
-    spec = Operand(ALL, BOTH)
+    spec = WHERE.get(bug, Operand(ALL, BOTH))
     assert wrong_word(decoder_of(spec), spec) is not None
