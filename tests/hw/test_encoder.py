@@ -34,6 +34,9 @@ MIXED_ESB = [
     for k4, k8 in ((0, 3), (1, 4), (2, 5), (1, 6), (2, 6))
 ]
 FAMILIES = [FORMATS, *MIXED_ESB]
+# One of each size of magnitude.
+CLAMPED = [Output(*o) for o in ((2, True, 1), (2, False, 2), (4, True, 3), (4, False, 4))]
+CLAMPED += [Output(8, True, 7), Output(8, False, 8)]
 
 
 def family_name(outputs: Sequence[Output]) -> str:
@@ -97,7 +100,7 @@ def test_esb_reads_no_other_member_of_the_format() -> None:
 
 @pytest.mark.parametrize(
     "output",
-    [Output(2, True, 1), Output(4, True, 3), Output(8, False, 8), *ESB_FORMATS[:4]],
+    [*CLAMPED, *ESB_FORMATS[:4]],
     ids=str,
 )
 def test_clamp_and_relu(output: Output) -> None:
