@@ -26,7 +26,7 @@ from tests.formal.sat import by_induction
 from tests.formal.sequencer import PARTS
 
 
-def _large() -> QuantConfig:
+def _largest() -> QuantConfig:
     """Return an accelerator with the largest memories that a config may ask for."""
     config = small_accelerator("largest", 64, 64, EVERY, 0, accumulator_depth=1 << 16)
     sizes = {"activation_words": 1 << 16, "output_words": 1 << 16, "parameter_groups": 1 << 10}
@@ -35,10 +35,18 @@ def _large() -> QuantConfig:
 
 
 EVERY_MODE, TALL, _ = SMALL_ACCELERATORS
-CONFIGS = {"small": TALL, "every-mode": EVERY_MODE, "largest": _large()}
+CONFIGS = {
+    "small": TALL,
+    "every-mode": EVERY_MODE,
+    "wide": small_accelerator("wide", 16, 16, EVERY, 3),
+    "zcu102": QuantConfig.load("configs/zcu102.toml"),
+    "largest": _largest(),
+}
 SIZES = {
     "small": "8 x 4, 2 modes and depthwise, 128 words",
     "every-mode": "4 x 4, every mode, 128 words",
+    "wide": "16 x 16, every mode and depthwise",
+    "zcu102": "32 x 32, 2 modes, 4,096 words",
     "largest": "64 x 64, every mode and depthwise, 65,536 words",
 }
 
@@ -53,7 +61,14 @@ CLAIMS = {
 }
 
 SHORT = ("input_loader, small", "output_store, small")
-CASES = [f"{part}, {config}" for part in PARTS for config in CONFIGS]
+LARGE = {"weight_loader": "wide", "result_drainer": "zcu102"}
+"""The largest that is proved of a part, where that is not the largest there is."""
+
+CASES = [
+    f"{part}, {config}"
+    for part in PARTS
+    for config in ("small", "every-mode", LARGE.get(part, "largest"))
+]
 
 
 @pytest.mark.parametrize("case", cases(CASES, *SHORT))
@@ -105,13 +120,18 @@ BUGS = {
             "(column < walk.input_width)",
         ),
     ),
-    "a tile begins in a bank that is not free": (
+    "a bank counts as free while a tile fills it": (
         "input_loader",
-        Bug(InputLoader, "elaborate", "& banks.any()", ""),
+        Bug(
+            InputLoader,
+            "elaborate",
+            "banks.eq(banks + self.bank_freed - begin),\n        parameter",
+            "banks.eq(banks + self.bank_freed),\n        parameter",
+        ),
     ),
-    "a second tile is written behind the first": (
+    "words go into the bank in use": (
         "input_loader",
-        Bug(InputLoader, "elaborate", "word.eq(0),", ""),
+        Bug(InputLoader, "elaborate", "Cat(word, bank)", "Cat(word, ~bank)"),
     ),
     "a group too many": (
         "result_drainer",
@@ -134,13 +154,13 @@ BUGS = {
         "weight_loader",
         Bug(WeightLoader, "elaborate", "m.If(~rows_left.any())", "m.If(1)"),
     ),
-    "the list's second descriptor in the middle of the first": (
+    "beats of a descriptor in the wrong order": (
         "descriptor_reader",
         Bug(
             DescriptorReader,
             "elaborate",
-            "place + DESCRIPTOR_BYTES",
-            "place + DESCRIPTOR_BYTES // 2",
+            "Cat(given, self.data.payload.data)[-len(given) :]",
+            "Cat(self.data.payload.data, given)[: len(given)]",
         ),
     ),
     "the queue is asked for too much": (
