@@ -10,13 +10,15 @@ from dybit.hw.lite_port import LitePort
 from dybit.hw.port_register import PortRegister
 from dybit.hw.read_buffer import ReadBuffer
 from dybit.hw.read_dma import ReadDma
+from dybit.hw.requantizer import Requantizer
 from dybit.hw.tile_fork import TileFork
 from dybit.hw.write_buffer import WriteBuffer
 from dybit.hw.write_dma import WriteDma
 from tests.formal.bugs import Bug
 from tests.formal.cases import cases
 from tests.formal.conftest import Proved
-from tests.formal.sat import by_induction
+from tests.formal.sat import by_induction, verilog_of
+from tests.formal.stalls import broken_stall
 from tests.formal.streams import BLOCKS, QUEUES, queue
 
 METHOD = "1-induction with invariants (pyosys)"
@@ -68,6 +70,24 @@ def test_queues(case: str, proved: Proved) -> None:
         METHOD,
         "none: its size in the accelerator, one word followed",
     )
+
+
+@pytest.mark.prove
+def test_requantizer_stalls(proved: Proved) -> None:
+    assert broken_stall(verilog_of(Requantizer(48), "requantizer"), "requantizer") is None
+    proved(
+        "requantizer",
+        "a stall keeps every register, its end goes on as if it had not been",
+        "SAT over one cycle (pyosys)",
+        "none",
+    )
+
+
+@pytest.mark.prove
+def test_requantizer_stalls_fail_on_a_stage_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    Bug(Requantizer, "elaborate", "m.If(advance)", "m.If(1)").seed(monkeypatch)
+    verilog = verilog_of(Requantizer(30), "requantizer")
+    assert broken_stall(verilog, "requantizer") is not None
 
 
 CYCLES = 12

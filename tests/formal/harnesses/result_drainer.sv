@@ -122,6 +122,7 @@
         assert (stages[(i - 1) * STAGE_BITS +: UNIT_BITS + 1]
           == {bank, units[(i - 1) * W +: UNIT_BITS]});
         assert (units[(i - 1) * W +: W] < OUTPUT_WORDS << 2);
+        assert ((units[(i - 1) * W +: W] & (step - 1)) == 0);
       end
     end
     if (busy) begin
@@ -171,6 +172,7 @@
     end
     if (|write_enable) begin
       assert (asked_now & unit_now >> 2 < OUTPUT_WORDS);
+      assert (write_enable == ((1 << step) - 1) << (unit_now & 3));
       assert (write_address == (bank ? OUTPUT_WORDS : 0) + (unit_now >> 2));
     end
     if (accepts) assert (output_tiles < 2);
