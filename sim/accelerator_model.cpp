@@ -43,13 +43,16 @@ struct Model {
 #endif
     uint8_t* memory = nullptr;
     uint64_t size = 0;
+    uint64_t origin = 0;  // address of the memory's first byte
     uint64_t latency = 0;
     uint64_t cycle = 0;
     uint64_t last_transfer = 0;
     std::deque<Burst> reads, writes, acknowledgements;
     std::string violation;
 
-    bool holds(uint64_t address) const { return address < size && size - address >= kBeat; }
+    bool holds(uint64_t address) const {
+        return address >= origin && address - origin < size && size - (address - origin) >= kBeat;
+    }
 
     void evaluate(int clock) {
         dut->clk = clock;
@@ -79,7 +82,7 @@ struct Model {
         if (reading) {
             const Burst& burst = reads.front();
             const bool inside = holds(burst.address);
-            if (inside) std::memcpy(dut->m_axi_gmem_rdata.data(), memory + burst.address, kBeat);
+            if (inside) std::memcpy(dut->m_axi_gmem_rdata.data(), memory + (burst.address - origin), kBeat);
             else std::memset(dut->m_axi_gmem_rdata.data(), 0, kBeat);
             dut->m_axi_gmem_rresp = inside ? kOkay : kDecerr;
             dut->m_axi_gmem_rlast = burst.beats == 1;
@@ -99,7 +102,7 @@ struct Model {
         if (holds(burst.address)) {
             const auto* data = reinterpret_cast<const uint8_t*>(dut->m_axi_gmem_wdata.data());
             for (uint64_t byte = 0; byte < kBeat; ++byte)
-                if (strobes >> byte & 1) memory[burst.address + byte] = data[byte];
+                if (strobes >> byte & 1) memory[burst.address - origin + byte] = data[byte];
         } else {
             burst.response = kDecerr;
         }
@@ -179,9 +182,10 @@ EXPORT void accelerator_close(void* handle) {
 }
 
 // The memory stays the caller's.
-EXPORT void accelerator_attach(void* handle, uint8_t* memory, uint64_t size) {
+EXPORT void accelerator_attach(void* handle, uint8_t* memory, uint64_t size, uint64_t origin) {
     model(handle).memory = memory;
     model(handle).size = size;
+    model(handle).origin = origin;
 }
 
 // Reset the accelerator; what was on its way to and from memory is forgotten.

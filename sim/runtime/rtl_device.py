@@ -31,8 +31,8 @@ class ModelError(RuntimeError):
 class RtlDevice(RegisterDevice):
     """An emitted accelerator at compiled speed.
 
-    Its memory begins at address 0 and answers a read `latency` cycles after its address, then
-    with a beat a cycle; accesses beyond its end are decode errors.
+    Its memory begins at address `origin`. It answers a read `latency` cycles after its address,
+    then with a beat a cycle; accesses beyond its ends are decode errors.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ class RtlDevice(RegisterDevice):
         response.
     trace : path, optional
         VCD file to write every cycle to; such a model is slower, and built apart.
-
+    origin : int
+        Where the accelerator sees the memory's first byte; for the host it is always at 0.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class RtlDevice(RegisterDevice):
         base: int = PAGE,
         latency: int = 40,
         trace: str | Path | None = None,
+        origin: int = 0,
     ) -> None:
         directory = Path(directory)
         super().__init__(directory)
@@ -68,6 +70,7 @@ class RtlDevice(RegisterDevice):
             None if trace is None else str(trace).encode(), latency
         )
         self.base = base
+        self._origin = origin
         self._memory = Memory(0)
         self._grow(memory)
         self._library.accelerator_reset(self._handle, RESET_CYCLES)
@@ -165,7 +168,10 @@ class RtlDevice(RegisterDevice):
     def _grow(self, size: int) -> None:
         """Have at least so much memory."""
         self._memory.grow(size)
-        self._library.accelerator_attach(self._handle, self.memory.ctypes.data, len(self.memory))
+        memory = self.memory
+        self._library.accelerator_attach(
+            self._handle, memory.ctypes.data, len(memory), self._origin
+        )
 
     @staticmethod
     def _check(response: int, what: str, offset: int) -> None:
@@ -181,7 +187,7 @@ def _library(path: Path) -> ctypes.CDLL:
     for name, arguments, result in (
         ("open", [ctypes.c_char_p, number], handle),
         ("close", [handle], None),
-        ("attach", [handle, ctypes.c_void_p, number], None),
+        ("attach", [handle, ctypes.c_void_p, number, number], None),
         ("reset", [handle, number], None),
         ("write", [handle, word, word], ctypes.c_int),
         ("read", [handle, word, ctypes.POINTER(word)], ctypes.c_int),

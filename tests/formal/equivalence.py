@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ def equal_variants(
     variants: Sequence[int],
     legal: str = "1'b1",
     watched: Sequence[str] = (),
+    zeros: Collection[tuple[str, int]] = (),
 ) -> list[int]:
     """Return those variants of a circuit that are proved equal to its variant 0.
 
@@ -136,10 +137,16 @@ def equal_variants(
     select
         The input that selects a variant.
     variants
+    zeros
+        Bits of inputs that are never 1: port and number.
     """
     joined = _join(circuit, circuit, ports, directory, legal, watched, {select: 0})
     names = (directory / "names.txt").read_text()
-    inputs = re.findall(rf"^input (\d+) (\d+) {select}$", names, re.MULTILINE)
+    inputs = [
+        (int(index), int(bit), name)
+        for index, bit, name in re.findall(r"^input (\d+) (\d+) (\S+)$", names, re.MULTILINE)
+    ]
+    low = {index: 0 for index, bit, name in inputs if (name, bit) in zeros}
     latches = {
         f"{name}[{bit}]": int(latch)
         for latch, bit, name in re.findall(
@@ -152,7 +159,7 @@ def equal_variants(
         if name.startswith("gate_circuit.")
     }
     values = {
-        variant: {int(index): variant >> int(bit) & 1 for index, bit in inputs}
+        variant: low | {index: variant >> bit & 1 for index, bit, name in inputs if name == select}
         for variant in variants
     }
     # Most differ in places without consequence: a step from equal states leads to equal states.

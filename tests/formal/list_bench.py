@@ -98,13 +98,14 @@ def _without_counters(report: Report) -> Report:
 class ListBench:
     """Lists that one device runs one after the other."""
 
-    def __init__(self, directory: Path, latency: int, lists: list[List]) -> None:
-        self._directory, self._latency, self.lists = directory, latency, lists
+    def __init__(self, directory: Path, latency: int, lists: list[List], origin: int = 0) -> None:
+        self._directory, self.lists = directory, lists
+        self._memory = {"latency": latency, "origin": origin}
 
     def finds(self, mutant: int) -> bool:
         """Return whether a list ends otherwise, hangs or breaks the rules of the bus."""
         size = len(self.lists[0].before)
-        with MutantDevice(self._directory, mutant, memory=size, latency=self._latency) as device:
+        with MutantDevice(self._directory, mutant, memory=size, **self._memory) as device:
             try:
                 return not all(_ends_equally(device, each) for each in self.lists)
             except ModelError:

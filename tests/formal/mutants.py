@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from dybit.hw.yosys import run_yosys
 from tests.formal.equivalence import Circuit, equal_variants
 
-__all__ = ["SELECT", "Bench", "Coverage", "Mutants", "cover", "plant"]
+__all__ = ["SELECT", "Bench", "Coverage", "Mutants", "Surroundings", "cover", "plant"]
 
 SELECT = "mutant"
 _BITS = 12
@@ -85,18 +85,45 @@ class Mutants:
         ports = manifest["ports"]
         return set(equal_variants(circuit, ports, self.directory, SELECT, numbers, legal, watched))
 
-    def equal_alone(self, numbers: Sequence[int]) -> set[int]:
+    def equal_alone(
+        self,
+        numbers: Sequence[int],
+        zeros: Mapping[str, Collection[tuple[str, int]]],
+        watched: Mapping[str, Sequence[str]],
+    ) -> set[int]:
         """Return those mutants whose module is proved to show what it shows without the fault.
 
         That is more than has to be: the rest of the design does not give it any input whatever.
+
+        Parameters
+        ----------
+        numbers
+        zeros
+            By module, bits of its inputs that are never 1 there: port and number.
+        watched
+            By module, what of it is looked at: see `equivalence.are_equal`.
         """
         equal = set()
         for module in sorted({self.modules[number - 1] for number in numbers}):
             inside = [number for number in numbers if self.modules[number - 1] == module]
             circuit = Circuit("read_rtlil mutants.il", module)
             ports = _ports((self.directory / f"{module}.v").read_text())
-            equal |= set(equal_variants(circuit, ports, self.directory, SELECT, inside))
+            equal |= set(
+                equal_variants(
+                    *(circuit, ports, self.directory, SELECT, inside),
+                    watched=watched.get(module, ()),
+                    zeros=zeros.get(module, ()),
+                )
+            )
         return equal
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of what is around modules: see `Mutants.equal_alone`."""
+
+    zeros: Mapping[str, Collection[tuple[str, int]]]
+    watched: Mapping[str, Sequence[str]]
 
 
 class Bench(Protocol):
@@ -147,7 +174,7 @@ def cover(
     slow: Sequence[Bench] = (),
     legal: str = "1'b1",
     watched: Sequence[str] = (),
-    alone: bool = False,
+    alone: Surroundings | None = None,
 ) -> Coverage:
     """Find out which mutants the benches find, and which need not be found.
 
@@ -160,15 +187,17 @@ def cover(
     legal, watched
         What is asked of the inputs, and what is looked at: see `equivalence.are_equal`.
     alone
-        Prove by the module of each mutant alone, as of a design too large to prove of anything.
+        Prove by the module of each mutant alone, with what is known of its surroundings, as of a
+        design too large to prove anything of.
     """
 
     def alive(numbers: Iterable[int], benches: Sequence[Bench]) -> list[int]:
         return [n for n in numbers if not any(bench.finds(n) for bench in benches)]
 
     left = alive(mutants.numbers, quick)
-    equal = mutants.equal_alone(left)
-    if not alone:
+    known = alone or Surroundings({}, {})
+    equal = mutants.equal_alone(left, known.zeros, known.watched)
+    if alone is None:
         equal |= mutants.equal([n for n in left if n not in equal], legal, watched)
     survivors = alive((n for n in left if n not in equal), slow)
     faults = {number: mutants.faults[number - 1] for number in survivors}
@@ -240,7 +269,9 @@ def _with_faults(directory: Path, files: Sequence[str]) -> list[str]:
 
 def _ports(verilog: str) -> list[dict[str, Any]]:
     """Return the ports of a module, with the input `SELECT`."""
-    found = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);$", verilog, re.MULTILINE)
+    found = re.findall(
+        r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+);$", verilog, re.MULTILINE
+    )
     ports = [{"name": n, "direction": d, "width": int(high or 0) + 1} for d, high, n in found]
     return [*ports, {"name": SELECT, "direction": "input", "width": _BITS}]
 

@@ -30,6 +30,9 @@ SIZE = 1 << 20
 READ_ONLY = SIZE // 2
 """Of memories with layers at any place: inputs lie below, outputs above."""
 
+ORIGINS = (0xA5A5A00000, 0x5A5A500000)
+"""Multiples of the memory's size below 2^40."""
+
 LISTS = 150
 SEED = 4
 
@@ -47,17 +50,20 @@ class Bench:
         What the layers had: mode, raw or depthwise.
     """
 
-    def __init__(self, config: QuantConfig, directory: Path, seed: str, latency: int) -> None:
+    def __init__(
+        self, config: QuantConfig, directory: Path, seed: str, latency: int, origin: int = 0
+    ) -> None:
         print(f"seed {seed}")
         self.rng = random.Random(seed)
         self.array, self.accelerator = config.array, config.accelerator
-        self.rtl = RtlDevice(directory, memory=SIZE, latency=latency)
+        self.rtl = RtlDevice(directory, memory=SIZE, latency=latency, origin=origin)
+        self.origin = origin
         self.noise = np.random.default_rng(self.rng.getrandbits(32))
         self.compared = 0
         self.seen: Counter[str] = Counter()
 
     def shelf(self) -> Shelf:
-        return Shelf(self.rng, self.array, 0, SIZE)
+        return Shelf(self.rng, self.array, self.origin, SIZE)
 
     def draw(self) -> TileJob:
         unit = self.accelerator.depthwise_kernel > 0
@@ -75,9 +81,10 @@ class Bench:
         content = list_of(jobs)
         address = shelf.place(len(content))
         for at, data in [(address, content), *(i for job in jobs for i in job.inputs.items())]:
-            self.rtl.write(at, np.frombuffer(data, np.uint8))
+            self.rtl.write(at - self.origin, np.frombuffer(data, np.uint8))
         want = memory.copy()
         for at, data in (output for job in jobs for output in job.outputs.items()):
+            at -= self.origin
             want[at : at + len(data)] = np.frombuffer(data, np.uint8)
             self.compared += len(data)
         report = self.rtl.execute(address, len(jobs))
@@ -95,19 +102,19 @@ class Bench:
         assert set(self.seen) == kinds
 
 
-Make = Callable[[int], Bench]
+Make = Callable[..., Bench]
 
 
 @pytest.fixture
 def make(
     emitted: Callable[[QuantConfig], Path], rtl_config: QuantConfig, request: pytest.FixtureRequest
 ) -> Iterator[Make]:
-    """Return what makes the bench of a config, for a memory with some latency."""
+    """Return what makes the bench of a config, for a memory with some latency, at some place."""
     benches = []
 
-    def bench(latency: int) -> Bench:
+    def bench(latency: int, origin: int = 0) -> Bench:
         seed = f"{rtl_config.name} {request.node.originalname} {latency} {SEED}"
-        benches.append(Bench(rtl_config, emitted(rtl_config), seed, latency))
+        benches.append(Bench(rtl_config, emitted(rtl_config), seed, latency, origin))
         return benches[-1]
 
     yield bench
@@ -120,6 +127,16 @@ def test_random_layers(make: Make, vectors: Callable[[str, int], None], latency:
     bench = make(latency)
     bench.run_drawn(LISTS)
     vectors("accelerator, random layers, bytes", bench.compared)
+
+
+@pytest.mark.parametrize("origin", ORIGINS, ids=hex)
+def test_random_layers_far_away(
+    make: Make, vectors: Callable[[str, int], None], origin: int
+) -> None:
+    """Every bit of an address counts, as 0 and as 1."""
+    bench = make(10, origin)
+    bench.run_drawn(LISTS // 3)
+    vectors("accelerator, random layers far away, bytes", bench.compared)
 
 
 @pytest.mark.full

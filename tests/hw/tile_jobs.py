@@ -108,7 +108,7 @@ def _draw(rng: random.Random, array: ArrayConfig, base: int, depthwise: bool) ->
     out_format = array.activation_format(out_bits, out_signed, out_limit)
     if array.family == "dybit":  # of which any limit can be encoded, built or not
         out_format = DyBit(out_bits, out_signed, out_limit)
-    raw = rng.choice((0, 0, 2))
+    raw = rng.choice((0, 0, 0, 1, 2, 2))
     relu = rng.random() < 0.5
     max_code = rng.choice((255, 255, rng.randint(1, (1 << out_bits) - 1)))
 
@@ -197,7 +197,7 @@ def _draw(rng: random.Random, array: ArrayConfig, base: int, depthwise: bool) ->
 
     if raw:
         results = acc.reshape(pixels, outputs)
-        bits = 64
+        bits = (32, 64)[raw - 1]
     else:
         codes = golden.requantize(acc, bias, multiplier, shift, out_format, relu)
         results = _capped(codes.reshape(pixels, outputs), out_format, max_code)
@@ -206,7 +206,7 @@ def _draw(rng: random.Random, array: ArrayConfig, base: int, depthwise: bool) ->
     total[:, :outputs] = results
     blank = job.outputs
     blank[address["o"]] = (
-        total.astype("<i8").tobytes() if bits == 64 else _bits(total, bits).tobytes()
+        total.astype(f"<i{bits // 8}").tobytes() if raw else _bits(total, bits).tobytes()
     )
     return job
 
