@@ -184,3 +184,23 @@ def test_addresses_fail_on(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seeded.seed(monkeypatch)
     run = by_induction(PARTS[part](TALL), depth=CYCLES, options="-tempinduct-baseonly")
     assert run is not None
+
+
+EVENTS = {
+    "descriptor_reader": "data__ready & (beats == 2)",
+    "input_loader": "loaded",
+    "weight_loader": "inside__pushed",
+    "pass_generator": "o__valid & o__payload__end & (o_row != 0) & (o_offset != 0)",
+    "pixel_walker": "vector__valid & |vector__keep & (should_2 != 0)",
+    "result_drainer": "|write_enable",
+    "output_store": "reads & (place > 1)",
+}
+"""What must be possible, or else the assumptions would leave nothing to prove."""
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("part", EVENTS)
+def test_assumptions_leave_room(part: str) -> None:
+    never = f"  always @* assert (~({EVENTS[part]}));\nendmodule\n"
+    text = PARTS[part](TALL).removesuffix("endmodule\n") + never
+    assert by_induction(text, depth=CYCLES, options="-tempinduct-baseonly") is not None

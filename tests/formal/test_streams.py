@@ -189,7 +189,12 @@ QUEUE_BUGS = {
 }
 
 
-SHORT_BUGS = [bug for bug, (block, _) in BUGS.items() if block in SHORT[2:]]
+SHORT_BUGS = (
+    "a second write before the first is answered",
+    "the last burst as long as others",
+    "an address changes while it waits",
+    "strobes go on after an abort",
+)
 
 
 @pytest.mark.parametrize("bug", cases(BUGS, *SHORT_BUGS))
