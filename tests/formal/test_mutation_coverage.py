@@ -25,7 +25,7 @@ from tests.formal.mutant_benches import (
     multiplier_bench,
     random_encoder,
 )
-from tests.formal.mutants import Coverage, Mutants, cover, plant
+from tests.formal.mutants import Bench, Coverage, Mutants, cover, plant
 from tests.formal.stream_bench import EncoderTests
 from tests.hw.array_vectors import array_config
 from tests.hw.decoded_multiplier import DecodedMultiplier
@@ -131,7 +131,9 @@ def test_encoder(tmp_path: Path, check: Check) -> None:
     model = CompiledModel(tmp_path)
     quick = [random_encoder(model, 2000)]
     quick += [exhaustive_encoder(model, output, 3000) for output in FORMATS]
-    slow = [EncoderTests(mutants)]
+    plain = [output for output in FORMATS if output.limit == output.bits - output.signed]
+    slow: list[Bench] = [EncoderTests(mutants)]
+    slow += [exhaustive_encoder(model, output, 1 << 18) for output in plain]
     check("encoder", cover(mutants, quick, slow, watched=STREAM), 0.95)
 
 
