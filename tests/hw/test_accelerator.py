@@ -92,10 +92,12 @@ class Bench:
         wrong = np.flatnonzero(memory != want)
         assert not len(wrong), f"{len(wrong)} bytes from {wrong[0]:#x} on: {jobs}"
 
-    def run_drawn(self, lists: int) -> None:
+    def run_drawn(self, lists: int, longest: int = 6) -> None:
         for _ in range(lists):
             shelf = self.shelf()
-            self.run([shelf.spread(self.draw()) for _ in range(self.rng.randint(1, 6))], shelf)
+            self.run(
+                [shelf.spread(self.draw()) for _ in range(self.rng.randint(1, longest))], shelf
+            )
         kinds = {"codes", "raw", "array", *map(str, self.array.modes)}
         if self.accelerator.depthwise_kernel:
             kinds.add("unit")
@@ -133,9 +135,9 @@ def test_random_layers(make: Make, vectors: Callable[[str, int], None], latency:
 def test_random_layers_far_away(
     make: Make, vectors: Callable[[str, int], None], origin: int
 ) -> None:
-    """Every bit of an address counts, as 0 and as 1."""
-    bench = make(10, origin)
-    bench.run_drawn(LISTS // 3)
+    """Every bit of an address counts; lists so long and memory so late that all queues fill."""
+    bench = make(150, origin)
+    bench.run_drawn(LISTS // 4, longest=12)
     vectors("accelerator, random layers far away, bytes", bench.compared)
 
 
