@@ -116,17 +116,21 @@ def choose(layer: EngineLayer, blocks: int, hardware: Hardware) -> Tiling:
     case = _Case(layer, blocks, output_layout(layer, hardware), hardware)
     heights, widths = (_parts(extent) for extent in layer.size)
     # Columns are cut only where rows alone do not do, or there is one row.
-    groups = [(heights, width) for width in widths] if layer.size[0] > 1 else [(1, widths)]
-    for sizes in groups:
-        height, width = np.broadcast_arrays(*sizes)
+    groups: list[tuple[Sizes, Sizes]] = [(heights, width) for width in widths.tolist()]
+    for height, width in groups if layer.size[0] > 1 else [(1, widths)]:
         fits = case.fits(height, width)
         if fits.any():
-            height, width = height[fits], width[fits]
+            height, width = _at(height, fits), _at(width, fits)
             cycles = case.cycles(height, width)
             best = int(cycles.argmin())
-            sides = int(height[best]), int(width[best])
-            return Tiling(*sides, int(case.count(*sides)), int(cycles[best]))
+            tall, wide = int(_at(height, best)), int(_at(width, best))
+            return Tiling(tall, wide, int(case.count(tall, wide)), int(cycles[best]))
     raise PlanError(f"{layer.name}: {case.excess(1, 1)}")
+
+
+def _at(sizes: Sizes, index: Any) -> Sizes:
+    """Return sizes at an index; one that all have in common is an integer."""
+    return sizes[index] if isinstance(sizes, np.ndarray) else sizes
 
 
 @cache
@@ -152,7 +156,8 @@ class _Case:
         if axis == 0 and self.layer.kernel[0] == 1:
             return count
         extent = (self.layer.height, self.layer.width)[axis]
-        return np.minimum(extent, self.walked(axis, count))
+        walked = self.walked(axis, count)
+        return min(extent, walked) if isinstance(walked, int) else np.minimum(extent, walked)
 
     def walked(self, axis: int, count: Sizes) -> Sizes:
         """Return the lines of input, padding included, from the first window to the last."""
@@ -177,11 +182,12 @@ class _Case:
 
     def fits(self, height: Sizes, width: Sizes) -> NDArray[np.bool_]:
         """Return which tiles fit; pixels that are rows of their own must fill the tile's rows."""
-        fit = np.ones(height.shape, np.bool_)
+        (_, value, limit, _), *others = self.limits(height, width)
+        fit: NDArray[np.bool_] = value <= limit
+        for _, value, limit, _ in others:
+            fit &= value <= limit
         if self.layout.alone:
             fit &= (width == self.layer.size[1]) | (height == 1)
-        for _, value, limit, _ in self.limits(height, width):
-            fit &= value <= limit
         return fit
 
     def excess(self, height: int, width: int) -> str | None:
