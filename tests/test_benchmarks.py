@@ -49,29 +49,29 @@ def test_an_element_with_cells_of_ultrascale_is_not_placed_elsewhere() -> None:
 @pytest.mark.long
 def test_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     modes = {"modes": ("W4A4", "W2A2")}
-    without = arrays.Variant(1, 2, modes, name="small")
-    with_dsp = arrays.Variant(1, 2, modes, dsp=True)
+    without = arrays.Variant(1, 1, modes, name="small")
+    with_dsp = arrays.Variant(1, 1, modes, dsp=True)
     monkeypatch.setattr(arrays, "ON_ZCU102", with_dsp)
     found = by_name("arrays", arrays.measured((without, with_dsp)))
-    prefix = "1x2 W4A4 + W2A2, small, no DSP"
+    prefix = "1x1 W4A4 + W2A2, small, no DSP"
     assert found[f"{prefix}, DSP"].value == 0
     lut = found[f"{prefix}, LUT"].value
     for mode, macs in (("W4A4", 4), ("W2A2", 16)):
         rate = found[f"{prefix}, {mode} at 300 MHz"]
-        assert rate.value == pytest.approx(2 * 2 * macs * 0.3 / lut * 1000)
+        assert rate.value == pytest.approx(2 * macs * 0.3 / lut * 1000)
     assert found[f"{prefix}, W2A2 at 300 MHz"].rival is None
     published = found[f"{prefix}, W4A4 at 300 MHz"]
     assert published.rival == "ESB, published, 10.95 GOPS/kLUT"
     assert published.ratio == pytest.approx(published.value / 10.95)
 
-    prefix = "1x2 W4A4 + W2A2, DSP"
+    prefix = "1x1 W4A4 + W2A2, DSP"
     assert found[f"{prefix}, DSP"].value > 0
     assert found[f"{prefix}, LUT"].value < lut
     assert found[f"{prefix}, W4A4 at 300 MHz"].rival is None
     share = found[f"{prefix}, LUT of a ZCU102"].value
     assert share == pytest.approx(100 * found[f"{prefix}, LUT"].value / 274_080)
     peak = found[f"{prefix}, W4A4 at 300 MHz, peak"]
-    assert peak.value == pytest.approx(2 * 2 * 4 * 300e6 / 1e12)
+    assert peak.value == pytest.approx(2 * 4 * 300e6 / 1e12)
     assert peak.ratio == pytest.approx(peak.value / 3.45)
 
 

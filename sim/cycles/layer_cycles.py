@@ -14,7 +14,7 @@ from dybit.sim.board_driver import DESCRIPTOR_BYTES, PlanError
 from dybit.sim.cycles.counts import Counts, count_table
 from dybit.sim.cycles.kernel import Table, constants, tile_table
 from dybit.sim.cycles.machine import BUS_BYTES, Machine
-from dybit.sim.runtime.engine_layer import EngineLayer, Hardware, in_a_row
+from dybit.sim.runtime.engine_layer import EngineLayer, Hardware
 from dybit.sim.runtime.inputs import packings
 from dybit.sim.runtime.packing import PARAMETER_BYTES, pixel_bytes
 from dybit.sim.runtime.placement import aligned
@@ -124,6 +124,11 @@ def engine_layer(
         largest = max(getattr(shape, name))
         if largest > SIDE_LIMIT:
             raise PlanError(f"{shape.name}: {name} must be at most {SIDE_LIMIT}, not {largest}")
+    size = shape.output_shape[:2]
+    if shape.kernel == shape.stride == (1, 1) and not any(shape.padding):
+        # As `in_a_row` has it.
+        batch, height, width = 1, 1, batch * height * width
+        size = (1, width)
     layer = EngineLayer(
         name=shape.name,
         depthwise=unit and max(shape.kernel) <= hardware.accelerator.depthwise_kernel,
@@ -139,7 +144,7 @@ def engine_layer(
         height=height,
         width=width,
         channels=channels,
-        size=shape.output_shape[:2],
+        size=size,
         stride=shape.stride,
         padding=shape.padding[:2],
         groups=shape.groups,
@@ -150,8 +155,6 @@ def engine_layer(
             f"{shape.name}: {shape.outputs} outputs are {groups} groups of array.columns; must be "
             f"at most {hardware.accelerator.parameter_groups}; raise accelerator.parameter_groups"
         )
-    if shape.kernel == shape.stride == (1, 1) and not any(shape.padding):
-        return in_a_row(layer)
     return layer
 
 
