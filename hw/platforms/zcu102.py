@@ -1,5 +1,7 @@
 """AMD's ZCU102 evaluation board: the pins of its programmable logic, and the self-test on them."""
 
+from typing import ClassVar
+
 from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource
 from amaranth.vendor import XilinxPlatform
 from amaranth_boards.resources import (
@@ -29,7 +31,7 @@ class ZCU102Platform(XilinxPlatform):
     speed = "2-e"
     default_clk = "clk125"
     default_rst = "rst"
-    resources = [  # noqa: RUF012 - as all of Amaranth's platforms have it
+    resources: ClassVar = [
         Resource(
             "clk125",
             0,
@@ -51,7 +53,7 @@ class ZCU102Platform(XilinxPlatform):
         *SwitchResources(pins="AN14 AP14 AM14 AN13 AN12 AP12 AL13 AK13", attrs=_LVCMOS33),
         UARTResource(0, tx="F13", rx="E13", attrs=_LVCMOS33),
     ]
-    connectors = []  # noqa: RUF012
+    connectors: ClassVar = []
 
 
 def zcu102_plan(module, files, name="top"):

@@ -61,7 +61,8 @@ def greedy(
     constraint.check(problem)
     fast = isinstance(constraint, MinSpeedUp)
     rank = ranking or (Ranking.LATENCY if fast else Ranking.RATIO)
-    descent = _Descent(problem, float("inf") if fast else constraint.bound)  # type: ignore[union-attr]
+    most = float("inf") if isinstance(constraint, MinSpeedUp) else constraint.bound
+    descent = _Descent(problem, most)
     done = fast and constraint.holds(problem, descent.result)
     while not done:
         ranked = descent.ranked(rank)[:top]

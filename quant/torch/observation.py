@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def observe(
     for index, batch in enumerate(batches):
         size = -(-SAMPLE * len(batch) // total)
         key = ("observed", model, digest(batch.numpy()), index, size)
-        parts.append(kept.arrays(key, lambda b=batch, i=index, s=size: _sample(prepared, b, i, s)))  # type: ignore[misc]
+        parts.append(kept.arrays(key, partial(_sample, prepared, batch, index, size)))
         if progress is not None:
             progress()
     observed = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ def output_error(
         errors[stage.name] = {
             mode: kept.get(
                 (*key, w[mode.weight_bits].key, a[mode.activation_bits].key),
-                lambda m=mode: _relative(stage, x, w[m.weight_bits], a[m.activation_bits]),  # type: ignore[misc]
+                partial(_relative, stage, x, w[mode.weight_bits], a[mode.activation_bits]),
             )
             for mode in modes
         }
@@ -156,7 +157,7 @@ def fisher(
     for index, x in enumerate(inputs):
         label = None if labels is None else int(labels[index])
         key = ("fisher", model, digest(x.numpy()), label)
-        found = kept.get(key, lambda x=x, y=label: _losses(prepared, tables, x[None], y))  # type: ignore[misc]
+        found = kept.get(key, partial(_losses, prepared, tables, x[None], label))
         for operand, name, bits, loss in found:
             losses[operand, name, bits] += loss / len(inputs)
         if progress is not None:

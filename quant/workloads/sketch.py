@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dybit.quant.layer import INPUT
 from dybit.quant.workloads.layer_shape import Image, LayerKind, LayerShape
 from dybit.quant.workloads.workload import Workload
@@ -103,7 +105,7 @@ class Sketch:
         return Workload(self.name, self.input_shape, tuple(self._layers))
 
     def _append(
-        self, name: str, kind: LayerKind, inputs: tuple[str, ...], shape: Image, **fields: object
+        self, name: str, kind: LayerKind, inputs: tuple[str, ...], shape: Image, **fields: Any
     ) -> str:
         layer = LayerShape(
             name=name,
@@ -111,7 +113,7 @@ class Sketch:
             inputs=inputs,
             input_shape=self._shapes[inputs[0]],
             output_shape=shape,
-            **fields,  # type: ignore[arg-type]
+            **fields,
         )
         self._layers.append(layer)
         self._shapes[name] = shape

@@ -12,7 +12,6 @@ from dybit.hw.edge_decoder import EdgeDecoder
 from dybit.hw.encoder import Encoder
 from dybit.hw.operand import Operand
 from dybit.hw.processing_element import ProcessingElement
-from dybit.quant.array_config import ArrayConfig
 from dybit.sim.verilated import CompiledModel
 from tests.formal.vector_bench import Rows, VectorBench, stimulus_of
 from tests.hw import element_vectors, mp_decoder_vectors, multiplier_vectors
@@ -98,34 +97,25 @@ def multiplier_bench(model: CompiledModel, dut: DecodedMultiplier, count: int) -
 
 def every_pair(model: CompiledModel, dut: DecodedMultiplier) -> Iterator[VectorBench]:
     """Yield what `multiplier_vectors.every_pair` plays and compares, for the largest limits."""
-    array, latency = dut.array, dut.latency
-    for setting in settings(array):
+    for setting in settings(dut.array):
         mode = setting.mode
         widest = setting.activation_limit >= 8 - setting.signed or mode.activation_bits < 8
         if not widest or (mode.weight_bits == 8 and setting.weight_limit < 7):
             continue
         for words, weights in multiplier_vectors.exhaustive(setting, seed=7):
-            yield _pairs(model, array, setting, words, weights, latency)
+            yield _pairs(model, dut, setting, words, weights)
 
 
 def _pairs(
     model: CompiledModel,
-    array: ArrayConfig,
+    dut: DecodedMultiplier,
     setting: Setting,
     words: npt.NDArray[np.int64],
     weights: npt.NDArray[np.int64],
-    latency: int,
 ) -> VectorBench:
+    array, latency = dut.array, dut.latency
     expected = multiplier_vectors.expected_lanes(setting, words, weights)
-    stimulus = model.stimulus(len(words) + latency)
-    data = slice(0, len(words))
-    stimulus.set("word", words, data)
-    stimulus.set_lanes("weights", weights, 8, data)
-    stimulus.set("keep", (1 << array.max_channels) - 1)
-    stimulus.set("mode", setting.index)
-    stimulus.set("is_signed", setting.signed)
-    stimulus.set("activation_limit", setting.activation_limit)
-    stimulus.set("weight_limit", setting.weight_limit)
+    stimulus = multiplier_vectors.pairs(model, dut, setting, words, weights)
     bits = array.partial_sum_lane_bits(setting.mode)
 
     def wrong(cycles: Cycles, rows: Rows) -> bool:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
-from dybit.sim.verilated import CompiledModel
+from dybit.sim.verilated import CompiledModel, Stimulus
 from tests.hw.array_vectors import Setting, any_setting, dot, pack, settings, split_lanes
 from tests.hw.decoded_multiplier import DecodedMultiplier
 from tests.hw.players import Cycles, play
 
-__all__ = ["every_pair", "exhaustive", "expected_lanes", "run"]
+__all__ = ["every_pair", "exhaustive", "expected_lanes", "pairs", "run"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -53,6 +53,26 @@ def expected_lanes(setting: Setting, words: Integers, weights: Integers) -> Inte
     return sums
 
 
+def pairs(
+    model: CompiledModel,
+    dut: DecodedMultiplier,
+    setting: Setting,
+    words: Integers,
+    weights: Integers,
+) -> Stimulus:
+    """Return a stimulus of one word and its weights a cycle, and cycles until the last shows."""
+    stimulus = model.stimulus(len(words) + dut.latency)
+    data = slice(0, len(words))
+    stimulus.set("word", words, data)
+    stimulus.set_lanes("weights", weights, 8, data)
+    stimulus.set("keep", (1 << dut.array.max_channels) - 1)
+    stimulus.set("mode", setting.index)
+    stimulus.set("is_signed", setting.signed)
+    stimulus.set("activation_limit", setting.activation_limit)
+    stimulus.set("weight_limit", setting.weight_limit)
+    return stimulus
+
+
 def every_pair(array: ArrayConfig, directory: Path, vectors: Callable[[str, int], None]) -> None:
     dut = DecodedMultiplier(array)
     latency = dut.latency
@@ -63,15 +83,7 @@ def every_pair(array: ArrayConfig, directory: Path, vectors: Callable[[str, int]
         for setting in settings(array):
             for words, weights in exhaustive(setting, seed=7):
                 expected = expected_lanes(setting, words, weights)
-                stimulus = model.stimulus(len(words) + latency)
-                data = slice(0, len(words))
-                stimulus.set("word", words, data)
-                stimulus.set_lanes("weights", weights, 8, data)
-                stimulus.set("keep", (1 << array.max_channels) - 1)
-                stimulus.set("mode", setting.index)
-                stimulus.set("is_signed", setting.signed)
-                stimulus.set("activation_limit", setting.activation_limit)
-                stimulus.set("weight_limit", setting.weight_limit)
+                stimulus = pairs(model, dut, setting, words, weights)
                 trace = model.play(stimulus)[latency:]
                 bits = array.partial_sum_lane_bits(setting.mode)
                 lanes = model.read_lanes(trace, "sums", bits, signed=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -179,8 +180,10 @@ def test_the_wrapper_is_clean_for_every_tool(project: Path, tmp_path: Path) -> N
     check_with_yosys(project / "verilog", manifest)
 
 
-def test_icarus_accepts_the_wrapper(project: Path, tmp_path: Path, debian_tool: object) -> None:
-    debian_tool("iverilog")  # type: ignore[operator]
+def test_icarus_accepts_the_wrapper(
+    project: Path, tmp_path: Path, debian_tool: Callable[[str], str]
+) -> None:
+    debian_tool("iverilog")
     files = sorted(path.name for path in (project / "verilog").glob("*.v"))
     manifest = {"top": "dybit_ip", "verilog": files}
     check_with_icarus(project / "verilog", manifest, tmp_path / "icarus.log")

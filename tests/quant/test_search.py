@@ -300,7 +300,7 @@ def errors_of(workload: Workload, seed: int = 1) -> dict[tuple[str, int], Operan
 def table_problem(name: str, **options: object) -> Problem:
     workload = table(name)
     found = rmse(workload, MODES, errors_of(workload), errors_of(workload, 2))
-    return Problem.build(workload, MODES, cost, found, **options)  # type: ignore[arg-type]
+    return Problem.build(workload, MODES, cost, found, **options)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "alexnet"])
@@ -373,7 +373,7 @@ def test_speed_up_is_over_w8a8_even_where_it_is_not_built() -> None:
 
 
 def test_solutions_are_kept(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = Cache(tmp_path)  # type: ignore[arg-type]
+    cache = Cache(tmp_path)
     first = solve(TWO, MinSpeedUp(2), cache=cache)
     monkeypatch.setattr("dybit.quant.search.solver.exact", None)
     second = solve(TWO, MinSpeedUp(2), cache=cache)

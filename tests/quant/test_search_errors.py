@@ -181,7 +181,7 @@ def test_a_killed_search_loses_nothing(tmp_path: Path) -> None:
     assert {path: after[path] for path in before} == before
 
 
-def modes_of(workload: Workload, mode: PrecisionMode, **others: PrecisionMode) -> dict:  # type: ignore[type-arg]
+def modes_of(workload: Workload, mode: PrecisionMode, **others: PrecisionMode) -> dict:
     return {layer.name: mode for layer in workload.array_layers} | others
 
 
@@ -225,7 +225,7 @@ def test_the_config_survives_its_file(tmp_path: Path) -> None:
 
 def test_exponent_limits_stay_with_their_width() -> None:
     limits = {"weight_max_exponent_bits": 2, "activation_max_exponent_bits": 3}
-    base = QuantConfig.from_dict(BASE | {"default": BASE["default"] | limits})  # type: ignore[operator]
+    base = QuantConfig.from_dict(BASE | {"default": BASE["default"] | limits})
     workload = table("alexnet")
     modes = modes_of(workload, W4A4) | {"features.0": W8A8, "features.3": W8A4}
     found = found_config(base, workload, modes)
@@ -238,16 +238,16 @@ def test_exponent_limits_stay_with_their_width() -> None:
 def test_modes_searched_are_the_arrays_or_all() -> None:
     one = QuantConfig.from_dict(BASE)
     assert with_modes(one).modes == MODES
-    two = QuantConfig.from_dict(BASE | {"array": BASE["array"] | {"modes": ["W4A4", "W8A8"]}})  # type: ignore[operator]
+    two = QuantConfig.from_dict(BASE | {"array": BASE["array"] | {"modes": ["W4A4", "W8A8"]}})
     assert with_modes(two).modes == (W8A8, W4A4)
     narrow = with_modes(two, [W2A2, W4A4])
     assert (narrow.modes, narrow.default.mode) == ((W4A4, W2A2), W4A4)
-    esb = BASE | {"array": BASE["array"] | {"family": "esb", "activations": "signed"}}  # type: ignore[operator]
+    esb = BASE | {"array": BASE["array"] | {"family": "esb", "activations": "signed"}}
     assert with_modes(QuantConfig.from_dict(esb)).modes == (W8A8, W8A4, W4A8, W4A4)
 
 
 def test_layers_that_the_array_cannot_sum_are_refused() -> None:
-    base = QuantConfig.from_dict(BASE | {"array": BASE["array"] | {"max_reduction": 4608}})  # type: ignore[operator]
+    base = QuantConfig.from_dict(BASE | {"array": BASE["array"] | {"max_reduction": 4608}})
     check_workload(table("resnet18"), base, with_modes(base).array)
     with pytest.raises(ConfigError, match=r"layers\.classifier\.1: a reduction of 9216 is not"):
         check_workload(table("alexnet"), base, with_modes(base).array)

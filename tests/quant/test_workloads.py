@@ -180,17 +180,17 @@ def test_shapes_that_do_not_fit_are_refused(fields: dict[str, Any], message: str
 
 
 def test_workloads_that_are_no_graph_are_refused() -> None:
-    layer = LayerShape(**SHAPE)  # type: ignore[arg-type]
+    layer = LayerShape(**SHAPE)
     with pytest.raises(NetworkError, match="layer names must differ, but a is used twice"):
         Workload("twice", (6, 6, 4), (layer, layer))
-    other = LayerShape(**(SHAPE | {"inputs": ("b",)}))  # type: ignore[arg-type]
+    other = LayerShape(**(SHAPE | {"inputs": ("b",)}))
     with pytest.raises(NetworkError, match="a: inputs must be made by layers before it, not 'b'"):
         Workload("missing", (6, 6, 4), (other,))
 
 
 def test_dilated_convolutions_count_but_stay_off_the_array() -> None:
     dilated = SHAPE | {"dilation": (2, 2), "output_shape": (2, 2, 8)}
-    workload = Workload("dilated", (6, 6, 4), (LayerShape(**dilated),))  # type: ignore[arg-type]
+    workload = Workload("dilated", (6, 6, 4), (LayerShape(**dilated),))
     assert workload.macs == 2 * 2 * 8 * 3 * 3 * 4
     assert workload.array_layers == workload.groups == ()
 

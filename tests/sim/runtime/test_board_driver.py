@@ -212,7 +212,7 @@ def test_memory_runs_out() -> None:
 
 def test_a_run_that_hangs() -> None:
     plan, device, registers = board(random_network())
-    registers.run = lambda: None  # type: ignore[method-assign]
+    registers.run = lambda: None
     device._timeout = 0.01
     with pytest.raises(TimeoutError, match=r"no interrupt in 0.01 seconds \(STATUS 0x0\)"):
         device.run(plan, images(random_network(), 1))
@@ -238,8 +238,8 @@ def test_pynq(monkeypatch: pytest.MonkeyPatch) -> None:
             freed.append(self.size)
 
     module = types.ModuleType("pynq")
-    module.allocate = lambda shape, dtype: np.zeros(shape, dtype).view(Cached)  # type: ignore[attr-defined]
-    module.MMIO = lambda address, size: SimulatedRegisters(golden, plan)  # type: ignore[attr-defined]
+    module.allocate = lambda shape, dtype: np.zeros(shape, dtype).view(Cached)
+    module.MMIO = lambda address, size: SimulatedRegisters(golden, plan)
     monkeypatch.setitem(sys.modules, "pynq", module)
     device = BoardDevice.pynq(manifest(plan), 0xA0000000)
     x = images(network, 2)
