@@ -15,6 +15,7 @@ from dybit.sim.runtime import Plan
 from tests.networks import random_conv, random_linear
 
 __all__ = [
+    "DEEP_ACCELERATOR",
     "ESB",
     "FAMILIES",
     "KINDS",
@@ -37,18 +38,24 @@ FAMILIES: tuple[dict[str, Any], ...] = (
 
 
 def small_accelerator(
-    name: str, rows: int, columns: int, modes: list[str], kernel: int, **array: Any
+    name: str,
+    rows: int,
+    columns: int,
+    modes: list[str],
+    kernel: int,
+    accelerator: dict[str, int] | None = None,
+    **array: Any,
 ) -> QuantConfig:
-    """Return an accelerator with small memories."""
+    """Return an accelerator with small memories, but for what `accelerator` says."""
     fields = {"rows": rows, "columns": columns, "modes": modes, "max_reduction": 4096, **array}
-    accelerator = {"weight_rows": 32, "parameter_groups": 64, "depthwise_width": 16}
-    memories = {"activation_words": 128, "output_words": 128, "depthwise_kernel": kernel}
+    memories = {"activation_words": 128, "output_words": 128, "weight_rows": 32}
+    tables = {"parameter_groups": 64, "depthwise_width": 16, "depthwise_kernel": kernel}
     return QuantConfig.from_dict(
         {
             "name": name,
             "array": {"accumulator_depth": 32, **fields},
             "default": {"weight_bits": 8, "activation_bits": 8},
-            "accelerator": accelerator | memories,
+            "accelerator": memories | tables | (accelerator or {}),
         }
     )
 
@@ -61,6 +68,14 @@ SMALL_ACCELERATORS = [
     small_accelerator("wide-esb", 4, 8, ["W8A8", "W4A4"], 0, **ESB),
 ]
 """Few, for each must be compiled: all modes, depthwise, more columns than rows."""
+
+DEEP_ACCELERATOR = small_accelerator(
+    *("deep", 8, 4, ["W8A8", "W4A4"], 3),
+    {"activation_words": 1024, "output_words": 1024, "parameter_groups": 256},
+    max_reduction=2304,
+    accumulator_depth=256,
+)
+"""Room for tiles in which much is repeated, and for the layers of real networks."""
 
 
 def manifest(plan: Plan) -> dict[str, Any]:

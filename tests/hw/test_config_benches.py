@@ -1,4 +1,8 @@
-"""Every block as a quant config has it built: what ``make sim CONFIG=...`` runs."""
+"""Every block as a quant config has it built: what ``make sim CONFIG=...`` runs.
+
+That plays each bench on every simulator. Without a config one simulator a bench shows that the
+bench runs: the blocks' own tests play the same vectors on all of them.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,16 @@ from tests.hw.players import PLAYERS
 
 RTL_CONFIGS = [QuantConfig.load(ROOT / "configs" / "sim.toml")]
 
+ONE_PLAYER = {
+    "test_decoder": "amaranth",
+    "test_multiplier": "compiled",
+    "test_element": "verilator",
+    "test_array": "compiled",
+    "test_accumulators": "amaranth",
+    "test_requantizer": "verilator",
+    "test_engine": "compiled",
+}
+
 Vectors = Callable[[str, int], None]
 
 pytestmark = pytest.mark.rtl
@@ -39,12 +53,21 @@ def array(rtl_config: QuantConfig) -> ArrayConfig:
     return rtl_config.array
 
 
-@pytest.fixture(params=PLAYERS)
+@pytest.fixture
 def player(request: pytest.FixtureRequest, debian_tool: Callable[[str], str]) -> str:
     name: str = request.param
     if name == "icarus":
         debian_tool("iverilog")
     return name
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    one = [ONE_PLAYER[metafunc.function.__name__]]
+    named = metafunc.config.getoption("--quant-config") is not None
+    if "player" in metafunc.fixturenames:
+        metafunc.parametrize("player", PLAYERS if named else one, indirect=True)
+    elif not named:
+        metafunc.parametrize("simulator", one, indirect=True)
 
 
 def test_decoder(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,62 +18,68 @@ import pytest
 from dybit.hw.platforms.part import LFE5U_85F, XCZU9EG
 from dybit.hw.yosys import YosysError
 from dybit.quant.config import ConfigError, QuantConfig
-from dybit.scripts import bitstream_zcu102
+from dybit.scripts import bitstream_zcu102, digits
 from dybit.scripts.bitstream_zcu102 import build_zcu102
 from dybit.scripts.pynq_overlay import notebook
 from dybit.scripts.verilog import emit_accelerator
 from dybit.sim.runtime import RtlDevice
 from dybit.sim.toolchain import ToolFailed, ToolMissing
+from tests.accelerators import DEEP_ACCELERATOR
 from tests.scripts.bitstreams import call, config
 from tests.sim.runtime.fake_pynq import fake_pynq
 
-SMALL = """
-[array]
-rows = 4
-columns = 4
-modes = ["W8A8", "W4A4"]
-max_reduction = 512
-accumulator_depth = 128
-[default]
-weight_bits = 8
-activation_bits = 8
-[layers.conv2]
-weight_bits = 4
-activation_bits = 4
-"""
-
+# An accelerator that other tests compile, too.
+SMALL = QuantConfig.from_dict(
+    DEEP_ACCELERATOR.to_dict() | {"layers": {"conv2": {"weight_bits": 4, "activation_bits": 4}}}
+).dumps()
 
 COUNTS = {"lut": 100_000.0, "ff": 90_000.0, "dsp": 20.0, "bram": 9.5}
+IMAGES = 100
 
 
 @pytest.fixture(scope="module")
-def emitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def design(emitted: Callable[[QuantConfig], Path]) -> Path:
     """The accelerator of the small config, written once."""
-    directory = tmp_path_factory.mktemp("emitted")
-    emit_accelerator(QuantConfig.load(config(SMALL, directory)), directory / "verilog")
-    return directory / "verilog"
+    return emitted(DEEP_ACCELERATOR)
+
+
+def without_synthesis(design: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have the design copied and its count made up, and Vivado not found."""
+
+    def emit(config: QuantConfig, directory: Path) -> Any:
+        shutil.copytree(design, directory)
+        return json.loads((directory / "manifest.json").read_text())
+
+    patch.setattr(bitstream_zcu102, "emit_accelerator", emit)
+    patch.setattr(bitstream_zcu102, "_count", lambda design, log: dict(COUNTS))
+    patch.delenv("VIVADO", raising=False)
+    folders = os.environ["PATH"].split(os.pathsep)
+    others = [folder for folder in folders if not Path(folder, "vivado").exists()]
+    patch.setenv("PATH", os.pathsep.join(others))
 
 
 @pytest.fixture
-def small(tmp_path: Path, emitted: Path, monkeypatch: pytest.MonkeyPatch) -> QuantConfig:
+def small(tmp_path: Path, design: Path, monkeypatch: pytest.MonkeyPatch) -> QuantConfig:
     """A small config, whose synthesis is not repeated here; no Vivado."""
-
-    def emit(config: QuantConfig, directory: Path) -> Any:
-        shutil.copytree(emitted, directory)
-        return json.loads((directory / "manifest.json").read_text())
-
-    monkeypatch.setattr(bitstream_zcu102, "emit_accelerator", emit)
-    monkeypatch.setattr(bitstream_zcu102, "_count", lambda design, log: dict(COUNTS))
-    monkeypatch.delenv("VIVADO", raising=False)
-    folders = os.environ["PATH"].split(os.pathsep)
-    others = [folder for folder in folders if not Path(folder, "vivado").exists()]
-    monkeypatch.setenv("PATH", os.pathsep.join(others))
+    without_synthesis(design, monkeypatch)
     return QuantConfig.load(config(SMALL, tmp_path))
 
 
-def test_without_vivado_the_project_is_complete(small: QuantConfig, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    line = build_zcu102(small, out, 200, epochs=2)
+@pytest.fixture(scope="module")
+def project(design: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The whole project of the small config, with few test images, and what was said of it."""
+    folder = tmp_path_factory.mktemp("project")
+    data = digits.load()
+    few = replace(data, test_x=data.test_x[:IMAGES], test_y=data.test_y[:IMAGES])
+    with pytest.MonkeyPatch.context() as patch:
+        without_synthesis(design, patch)
+        patch.setattr(digits, "load", lambda: few)
+        loaded = QuantConfig.load(config(SMALL, folder))
+        return build_zcu102(loaded, folder / "out", 200, epochs=2), folder / "out"
+
+
+def test_without_vivado_the_project_is_complete(project: tuple[str, Path]) -> None:
+    line, out = project
     assert "\n" not in line
     assert "no vivado on PATH or in VIVADO, so no image: run `vivado -mode batch" in line
     assert "36% LUT, 16% FF, 1% DSP, 1% BRAM by Yosys" in line
@@ -93,14 +101,12 @@ def test_without_vivado_the_project_is_complete(small: QuantConfig, tmp_path: Pa
 
 
 def test_the_notebook_runs_on_the_rtl(
-    small: QuantConfig,
-    tmp_path: Path,
+    project: tuple[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Cell by cell, with the driver that lies beside it; PYNQ alone is simulated."""
-    out = tmp_path / "out"
-    build_zcu102(small, out, 200, epochs=2)
+    _, out = project
     with RtlDevice(out / "verilog") as device:
         pynq = fake_pynq(device, 0xA000_0000, "dybit.bit", "dybit_0")
         monkeypatch.setitem(sys.modules, "pynq", pynq)
@@ -117,11 +123,11 @@ def test_the_notebook_runs_on_the_rtl(
     accuracy = json.loads((out / "report.json").read_text())["digits_accuracy"]
     assert "as the golden model: True" in printed
     assert f"accuracy {accuracy:.2%}" in printed
-    assert len(names["digits"]["labels"]) == 450
+    assert len(names["digits"]["labels"]) == IMAGES
     cycles = sum(run["cycles"] for run in names["result"].counters)
-    assert f"{cycles / 450:,.0f} cycles an image" in printed
+    assert f"{cycles / IMAGES:,.0f} cycles an image" in printed
     estimated = int(re.findall(r"about (\d+) cycles for 50 images", printed)[0])
-    assert cycles / 9 == pytest.approx(estimated, rel=0.2)
+    assert cycles * 50 / IMAGES == pytest.approx(estimated, rel=0.2)
 
 
 def test_the_notebook_is_one() -> None:
@@ -254,13 +260,13 @@ def test_a_network_that_does_not_suit_is_found_before_minutes_of_synthesis(
         build_zcu102(other, tmp_path / "out", 200, epochs=1)
 
 
-def test_yosys_that_fails_leaves_its_log(tmp_path: Path, emitted: Path) -> None:
-    design = tmp_path / "verilog"
-    shutil.copytree(emitted, design)
-    (design / "dybit.v").write_text("module dybit;\n  wire;\nendmodule\n")
+def test_yosys_that_fails_leaves_its_log(tmp_path: Path, design: Path) -> None:
+    broken = tmp_path / "verilog"
+    shutil.copytree(design, broken)
+    (broken / "dybit.v").write_text("module dybit;\n  wire;\nendmodule\n")
     log = tmp_path / "yosys.log"
     with pytest.raises(YosysError, match=rf"(?s)^Yosys failed, log {log}:\n.*dybit\.v:2: ERROR"):
-        bitstream_zcu102._count(design, log)
+        bitstream_zcu102._count(broken, log)
     assert "dybit.v:2" in log.read_text()
 
 

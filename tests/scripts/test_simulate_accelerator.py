@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from dybit.quant.config import QuantConfig
 from dybit.quant.network import QuantNetwork
 from dybit.scripts import simulate_accelerator
 from dybit.scripts.cli import app
 from dybit.scripts.console import UserError
 from dybit.scripts.simulate_accelerator import run_on_accelerator, run_table
-from dybit.scripts.verilog import emit_accelerator
 from dybit.sim import executor
+from tests.accelerators import SMALL_ACCELERATORS
 from tests.networks import random_network
 
 IMAGES = 3
 
 
+def on_small_memories(network: QuantNetwork) -> QuantNetwork:
+    """Return the network for an accelerator that other tests compile, too."""
+    (tall,) = (each for each in SMALL_ACCELERATORS if each.name == "tall")
+    parts = {name: tall.to_dict()[name] for name in ("array", "accelerator")}
+    config = QuantConfig.from_dict(network.config.to_dict() | parts)
+    return replace(network, config=config)
+
+
 @pytest.fixture(scope="module")
 def network() -> QuantNetwork:
-    return random_network()
+    return on_small_memories(random_network())
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +43,8 @@ def images(network: QuantNetwork) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def design(network: QuantNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("design")
-    emit_accelerator(network.config, folder)
-    return folder
+def design(network: QuantNetwork, emitted: Callable[[QuantConfig], Path]) -> Path:
+    return emitted(network.config)
 
 
 def test_every_tensor_is_compared(network: QuantNetwork, images: np.ndarray, design: Path) -> None:
@@ -58,7 +67,7 @@ def test_every_tensor_is_compared(network: QuantNetwork, images: np.ndarray, des
 def test_another_network_is_a_mismatch(
     network: QuantNetwork, images: np.ndarray, design: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = executor.run(random_network(2), images)
+    other = executor.run(on_small_memories(random_network(2)), images)
     monkeypatch.setattr(simulate_accelerator.executor, "run", lambda network, images: other)
     assert run_on_accelerator(network, design, images).mismatches > 0
 
@@ -66,16 +75,9 @@ def test_another_network_is_a_mismatch(
 def test_what_does_not_fit_is_one_line(
     network: QuantNetwork, images: np.ndarray, design: Path
 ) -> None:
-    config = network.config.to_dict() | {
-        "accelerator": {"parameter_groups": 16, "output_words": 16}
-    }
-    small = QuantNetwork(
-        network.name,
-        type(network.config).from_dict(config),
-        network.input,
-        network.input_shape,
-        network.layers,
-    )
+    memories = {"accelerator": {"parameter_groups": 16, "output_words": 16}}
+    config = QuantConfig.from_dict(network.config.to_dict() | memories)
+    small = replace(network, config=config)
     with pytest.raises(UserError, match="accelerator") as error:
         run_on_accelerator(small, design, images)
     assert "\n" not in str(error.value)

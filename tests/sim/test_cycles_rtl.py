@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,60 +18,37 @@ from dybit.quant.torch.workload import traced_workload
 from dybit.quant.workloads import LayerShape, table
 from dybit.quant.workloads.sketch import Sketch
 from dybit.scripts.digits_networks import NETWORKS
-from dybit.scripts.verilog import emit_accelerator
 from dybit.sim.board_driver import Fields
 from dybit.sim.cycles import Machine, Memory, count
 from dybit.sim.runtime import PlanError, RtlDevice, compile
 from dybit.sim.runtime.layer_run import place, random_layer
-from tests.accelerators import KINDS, draw_network
+from tests.accelerators import (
+    DEEP_ACCELERATOR,
+    KINDS,
+    SMALL_ACCELERATORS,
+    draw_network,
+    small_accelerator,
+)
 
 SEED = 606
 DRAWS = 28
 """Networks of two layers for each accelerator."""
 
-EVERY = ["W8A8", "W8A4", "W4A8", "W4A4", "W2A4", "W4A2", "W2A2"]
-SMALL = {"activation_words": 128, "output_words": 128, "weight_rows": 32, "depthwise_width": 16}
-
-
-def config(name: str, rows: int, columns: int, **array: Any) -> QuantConfig:
-    accelerator = {"parameter_groups": 64, **SMALL, **array.pop("accelerator", {})}
-    fields = {"rows": rows, "columns": columns, "max_reduction": 4096, "accumulator_depth": 32}
-    default = {"weight_bits": 8, "activation_bits": 8}
-    parts = {"array": fields | array, "default": default, "accelerator": accelerator}
-    return QuantConfig.from_dict({"name": name, **parts})
-
-
-# The first three are those of test_rtl_networks, and so compiled already.
-ESB = {"family": "esb", "esb_k4": 1, "esb_k8": 4, "activations": "signed"}
-CONFIGS = {
-    each.name: each
-    for each in (
-        config("4x4", 4, 4, modes=EVERY),
-        config("8x4", 8, 4, modes=["W8A8", "W4A4"], accelerator={"depthwise_kernel": 3}),
-        config("4x8", 4, 8, modes=["W8A8", "W4A4"], **ESB),
-        config(
-            *("8x8", 8, 8),
-            modes=["W8A8", "W4A4"],
-            accumulator_depth=256,
-            accelerator={"activation_words": 512, "output_words": 512, "depthwise_kernel": 3},
-        ),
-    )
-}
+MEMORIES = {"activation_words": 512, "output_words": 512}
+LARGE = small_accelerator("8x8", 8, 8, ["W8A8", "W4A4"], 3, MEMORIES, accumulator_depth=256)
+RANDOM = {each.name: each for each in (*SMALL_ACCELERATORS, DEEP_ACCELERATOR)}
+CONFIGS = RANDOM | {LARGE.name: LARGE}
 
 Open = Callable[..., RtlDevice]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
-    """Return what opens an accelerator by name, each emitted once."""
-    folders: dict[str, Path] = {}
+def opened(emitted: Callable[[QuantConfig], Path]) -> Iterator[Open]:
+    """Return what opens an accelerator by name."""
     devices: list[RtlDevice] = []
 
     def device(name: str, **options: int) -> RtlDevice:
-        if name not in folders:
-            folders[name] = tmp_path_factory.mktemp(name)
-            emit_accelerator(CONFIGS[name], folders[name])
-        devices.append(RtlDevice(folders[name], **options))
+        devices.append(RtlDevice(emitted(CONFIGS[name]), **options))
         return devices[-1]
 
     yield device
@@ -97,7 +73,7 @@ def differences(
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", RANDOM)
 def test_random_layers(opened: Open, name: str, vectors: Callable[[str, int], None]) -> None:
     rng = np.random.default_rng(SEED)
     built, device = CONFIGS[name], opened(name)
@@ -135,7 +111,7 @@ def test_random_layers(opened: Open, name: str, vectors: Callable[[str, int], No
 def test_layers_of_resnet18_at_full_size(opened: Open) -> None:
     """The first, and one of each stage, on 8 x 8 elements."""
     device = opened("8x8")
-    w8a8, w4a4 = CONFIGS["8x8"].array.modes
+    w8a8, w4a4 = LARGE.array.modes
     for index in (0, 2, 7, 12, 17):
         shape = table("resnet18").array_layers[index]
         assert alone(device, shape, w8a8 if index == 17 else w4a4) == {}, shape.name
@@ -145,7 +121,7 @@ def test_layers_of_resnet18_at_full_size(opened: Open) -> None:
 @pytest.mark.parametrize("latency", [0, 7, 300])
 def test_memories(opened: Open, latency: int) -> None:
     rng = np.random.default_rng(SEED + latency)
-    built, device = CONFIGS["8x4"], opened("8x4", latency=latency)
+    built, device = CONFIGS["tall"], opened("tall", latency=latency)
     for kind in KINDS:
         network = draw_network(rng, built, kind)
         plan = compile(network, built, batch=2)
@@ -159,7 +135,7 @@ def test_memories(opened: Open, latency: int) -> None:
 def test_layers_of_networks(
     opened: Open, network: str, vectors: Callable[[str, int], None]
 ) -> None:
-    device, modes = opened("8x8"), CONFIGS["8x8"].array.modes
+    device, modes = opened("deep"), DEEP_ACCELERATOR.array.modes
     layers = shapes(network)
     for index, shape in enumerate(layers):
         assert alone(device, shape, modes[index % 2], packed=index == 0) == {}, shape.name
@@ -177,8 +153,8 @@ def test_layers_of_many_passes(
     sketch = Sketch("large", (side, side, channels))
     sketch.conv("conv", INPUT, outputs, kernel)
     (shape,) = sketch.finish().array_layers
-    device = opened("8x8")
-    for mode in CONFIGS["8x8"].array.modes:
+    device = opened("deep")
+    for mode in DEEP_ACCELERATOR.array.modes:
         assert alone(device, shape, mode) == {}, mode
 
 
@@ -217,7 +193,7 @@ def reduced(image: tuple[int, int, int]) -> tuple[int, int, int]:
 
 @pytest.mark.rtl
 def test_the_manifest_tells_the_latencies(opened: Open) -> None:
-    manifest = opened("4x4").manifest
+    manifest = opened("every-mode").manifest
     engine = {
         name: manifest["latency"][name]
         for name in ("array", "accumulate", "revisit", "accumulators", "codes")

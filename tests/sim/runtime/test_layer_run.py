@@ -11,35 +11,28 @@ import pytest
 from dybit.quant.config import QuantConfig
 from dybit.quant.precision import PrecisionMode
 from dybit.quant.workloads import LayerKind, LayerShape, table
-from dybit.scripts.verilog import emit_accelerator
 from dybit.sim.board_driver import PlanError
 from dybit.sim.runtime import GoldenDevice, RtlDevice
 from dybit.sim.runtime.engine_layer import Hardware
 from dybit.sim.runtime.layer_run import place, random_layer
+from tests.accelerators import DEEP_ACCELERATOR
 
 SEED = 5
-LARGE = {
-    "array": {
-        "rows": 16,
-        "columns": 16,
-        "modes": ["W8A8", "W4A4"],
-        "max_reduction": 4608,
-        "accumulator_depth": 1024,
-    },
-    "accelerator": {"depthwise_kernel": 3},
-    "default": {"weight_bits": 8, "activation_bits": 8},
-}
-SMALL = {
-    "array": {
-        "rows": 8,
-        "columns": 8,
-        "modes": ["W8A8", "W4A4"],
-        "max_reduction": 2304,
-        "accumulator_depth": 256,
-    },
-    "accelerator": {"activation_words": 1024, "output_words": 1024, "depthwise_kernel": 3},
-    "default": {"weight_bits": 8, "activation_bits": 8},
-}
+LARGE = QuantConfig.from_dict(
+    {
+        "array": {
+            "rows": 16,
+            "columns": 16,
+            "modes": ["W8A8", "W4A4"],
+            "max_reduction": 4608,
+            "accumulator_depth": 1024,
+        },
+        "accelerator": {"depthwise_kernel": 3},
+        "default": {"weight_bits": 8, "activation_bits": 8},
+    }
+)
+
+Emitted = Callable[[QuantConfig], Path]
 
 pytestmark = pytest.mark.rtl
 
@@ -47,9 +40,7 @@ pytestmark = pytest.mark.rtl
 class Bench:
     """An accelerator and its golden model."""
 
-    def __init__(self, fields: dict[str, object], directory: Path) -> None:
-        config = QuantConfig.from_dict(fields)
-        emit_accelerator(config, directory)
+    def __init__(self, config: QuantConfig, directory: Path) -> None:
         self.hardware = Hardware(config.array, config.accelerator)
         self.device = RtlDevice(directory)
         self.golden = GoldenDevice(directory)
@@ -73,8 +64,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(SMALL, tmp_path_factory.mktemp("small"))
+def small(emitted: Emitted) -> Bench:
+    return Bench(DEEP_ACCELERATOR, emitted(DEEP_ACCELERATOR))
 
 
 def layers_of(name: str, largest: int) -> list[LayerShape]:
@@ -138,10 +129,10 @@ def test_a_layer_beyond_the_array_is_refused(small: Bench) -> None:
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 @pytest.mark.parametrize("mode", ["W8A8", "W4A4"])
 def test_every_layer_at_full_size(
-    name: str, mode: str, tmp_path: Path, vectors: Callable[[str, int], None]
+    name: str, mode: str, emitted: Emitted, vectors: Callable[[str, int], None]
 ) -> None:
     """All layers at 56x56 and below, and those above, on 16 x 16 elements."""
-    bench = Bench(LARGE, tmp_path)
+    bench = Bench(LARGE, emitted(LARGE))
     count = sum(
         bench.compare(shape, mode, first=index == 0)
         for index, shape in enumerate(layers_of(name, 224))
