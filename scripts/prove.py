@@ -77,6 +77,7 @@ def prove(
     ),
 ) -> None:
     """Run all proofs; a failed one ends the command with status 1 and leaves the page as it was."""
+    _between_marks(page, "")  # what cannot be rewritten is said before hours of proofs
     command = [sys.executable, "-m", "pytest", "-q", "--prove", str(tests)]
     command += ["-n", jobs, "--dist", "worksteal", "-o", "junit_duration_report=call"]
     with tempfile.TemporaryDirectory(prefix="dybit-prove-") as scratch:

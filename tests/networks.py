@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,14 @@ from dybit.quant.network import (
 )
 from dybit.quant.tensor import fixed_point
 
-__all__ = ["esb_network", "graph_network", "random_conv", "random_linear", "random_network"]
+__all__ = [
+    "esb_network",
+    "graph_network",
+    "on_array",
+    "random_conv",
+    "random_linear",
+    "random_network",
+]
 
 CONFIG = {
     "name": "small",
@@ -78,6 +86,13 @@ def random_network(seed: int = 1) -> QuantNetwork:
     wide = QuantTensor(DyBit(8, True, 3), 0.07)
     pooled = QuantTensor(DyBit(4, True), 0.4)
     return _chain(CONFIG, (DyBit(4), DyBit(8, True, 2)), image, wide, pooled, seed)
+
+
+def on_array(network: QuantNetwork, **fields: object) -> QuantNetwork:
+    """Return a network for an array that differs in some fields."""
+    config = network.config.to_dict()
+    config |= {"array": config["array"] | fields}
+    return replace(network, config=QuantConfig.from_dict(config))
 
 
 def esb_network(k4: int, k8: int, seed: int = 1, **fields: object) -> QuantNetwork:

@@ -192,10 +192,12 @@ class TestFit:
             fit("mine", array(2, 2), part, measure)
 
 
-def test_a_config_too_large_for_the_part(tmp_path: Path) -> None:
+def test_a_config_too_large_for_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"lut": 1500.0, "ff": 900.0, "dsp": 0.0, "bram": 0.0}
+    monkeypatch.setattr(bitstream_ulx3s, "synthesise_image", lambda *arguments: counts)
     part = Part(
         "half a tile", 300, 9999, 99, 99, {"lut": 0.5, "ff": 1.0, "dsp": 1.0, "bram": 1.0}, 18
     )
     tiny = QuantConfig.load(config(TINY, tmp_path))
-    with pytest.raises(ConfigError, match=r"^mine: .* 1 x 1 is not .*: LUT [\d,]+ of at most 150 "):
+    with pytest.raises(ConfigError, match=r"^mine: .* 1 x 1 is not .*: LUT 1,500 of at most 150 "):
         build_ulx3s(tiny, tmp_path / "out", 50, 1, part)

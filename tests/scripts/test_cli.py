@@ -14,10 +14,11 @@ from typer.testing import CliRunner, Result
 from dybit.quant.layers import Conv2d, Linear
 from dybit.scripts.cli import app
 from dybit.sim.executor import GoldenBackend
-from tests.networks import random_network
+from tests.networks import on_array, random_network
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-NETWORK = random_network()
+NETWORK = on_array(random_network(), rows=2, columns=3)
+"""On fewer elements than other tests have it, for it is also compiled to be traced."""
 
 
 def call(*arguments: object) -> Result:

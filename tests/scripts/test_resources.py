@@ -6,8 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from dybit.quant.config import QuantConfig
+from dybit.scripts.console import TYPER, UserError, ends_on_mistakes
+from dybit.scripts.resources import resources
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -56,14 +60,22 @@ def test_report_of_a_small_array(tmp_path):
     assert "1 carry" in result.stdout
 
 
-def test_no_dsp(tmp_path):
-    config = tmp_path / "tiny.toml"
-    text = (CONFIGS / "digits-w4a4.toml").read_text()
-    config.write_text(text.replace("rows = 8", "rows = 1").replace("columns = 8", "columns = 1"))
-    result = call(tmp_path, "--config", config, "--no-dsp")
-    assert result.returncode == 0, result.stderr
-    report = json.loads((tmp_path / "build/resources/tiny.json").read_text())
-    assert report["total"]["dsp"] == 0
+def test_no_dsp(tmp_path, monkeypatch):
+    """The option reaches the report; what it makes of it, `tests.test_benchmarks` has."""
+    asked = []
+
+    def report(array, directory, dsp):
+        asked.append(dsp)
+        raise UserError("enough")
+
+    monkeypatch.setattr("dybit.scripts.resources.resource_report", report)
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer(**TYPER)
+    app.command()(ends_on_mistakes(resources))
+    for options in (["--no-dsp"], ["--dsp"], []):
+        result = CliRunner().invoke(app, ["--config", str(CONFIGS / "digits-w4a4.toml"), *options])
+        assert result.stderr == "error: enough\n"
+    assert asked == [False, True, True]
 
 
 def test_a_bad_config_ends_in_one_line(tmp_path):

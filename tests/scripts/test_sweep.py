@@ -23,7 +23,7 @@ from dybit.scripts.sweep_points import Point, evaluate
 SEED = 8
 SMALL = "sweep resnet18 --arrays 8x8,16x16 --modes W8A8+W4A4 --cache cache --jobs 1"
 # Every bandwidth is hardware of its own: nothing is shared, and there is time to kill.
-POINTS = 160
+POINTS = 80
 BANDWIDTHS = ",".join(f"{1 + step / 200:.3f}" for step in range(POINTS))
 LONG = f"sweep resnet18 --modes W8A8+W4A4 --widths W4A4 --bandwidth {BANDWIDTHS} --cache cache"
 
