@@ -23,10 +23,11 @@ from dybit.sim.library import Effort
 from dybit.sim.verilated import CompiledModel
 from tests.hw.cocotb_runner import run_bench
 
-__all__ = ["PLAYERS", "Cycles", "play"]
+__all__ = ["COCOTB_PLAYERS", "PLAYERS", "Cycles", "play"]
 
-PLAYERS = ("amaranth", "compiled", "verilator", "icarus")
-"""What can play: the last two run under cocotb."""
+COCOTB_PLAYERS = ("verilator", "icarus")
+PLAYERS = ("amaranth", "compiled", *COCOTB_PLAYERS)
+"""What can play."""
 
 Cycles = dict[str, list[int]]
 """Values of ports, one entry a cycle."""

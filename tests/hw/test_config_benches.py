@@ -29,7 +29,7 @@ from tests.hw import (
 )
 from tests.hw.cocotb_runner import ROOT, run_bench
 from tests.hw.encoder_vectors import array_outputs
-from tests.hw.players import PLAYERS
+from tests.hw.players import COCOTB_PLAYERS, PLAYERS
 
 RTL_CONFIGS = [QuantConfig.load(ROOT / "configs" / "sim.toml")]
 
@@ -62,12 +62,11 @@ def player(request: pytest.FixtureRequest, debian_tool: Callable[[str], str]) ->
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    one = [ONE_PLAYER[metafunc.function.__name__]]
-    named = metafunc.config.getoption("--quant-config") is not None
-    if "player" in metafunc.fixturenames:
-        metafunc.parametrize("player", PLAYERS if named else one, indirect=True)
-    elif not named:
-        metafunc.parametrize("simulator", one, indirect=True)
+    players: tuple[str, ...] = (ONE_PLAYER[metafunc.function.__name__],)
+    if metafunc.config.getoption("--quant-config") is not None:
+        in_cocotb = metafunc.definition.get_closest_marker("cocotb")
+        players = COCOTB_PLAYERS if in_cocotb else PLAYERS
+    metafunc.parametrize("player", players, indirect=True)
 
 
 def test_decoder(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
@@ -98,7 +97,7 @@ def test_accumulators(array: ArrayConfig, player: str, tmp_path: Path, vectors: 
 
 
 @pytest.mark.cocotb
-def test_requantizer(array: ArrayConfig, simulator: str, tmp_path: Path, vectors: Vectors) -> None:
+def test_requantizer(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
     bits = array.requantizer_bits
     parameters = {
         "accumulator_bits": bits,
@@ -111,10 +110,10 @@ def test_requantizer(array: ArrayConfig, simulator: str, tmp_path: Path, vectors
         f"requantizer_{bits}",
         "requantizer_tests",
         tmp_path,
-        simulator=simulator,
+        simulator=player,
         parameters=parameters,
     )
-    vectors(f"requantizer with its encoder, {simulator}", count)
+    vectors(f"requantizer with its encoder, {player}", count)
 
 
 def test_engine(array: ArrayConfig, player: str, tmp_path: Path, vectors: Vectors) -> None:
