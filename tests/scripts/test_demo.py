@@ -132,7 +132,8 @@ class Faulty(GoldenBackend):
 @pytest.mark.rtl
 def test_a_mismatch_is_named_and_ends_in_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dybit.sim.executor.GoldenBackend", Faulty)
-    result = call()
+    monkeypatch.setattr("dybit.scripts.demo.REQUIRED_ACCURACY", 0)
+    result = call("--epochs", 1)
     assert result.exit_code == 1, result.output
     pattern = (
         r"^first mismatch: digits-w4a4: conv2: code \(3, 4, 5\) of image 1 is (\d+) on the RTL, "
@@ -171,8 +172,9 @@ def test_an_interrupted_run_leaves_no_summary(hardware: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     hardware.setattr("dybit.scripts.demo.simulate_network", interrupt)
+    hardware.setattr("dybit.scripts.demo.REQUIRED_ACCURACY", 0)
     summary = earlier_summary()
-    result = call()
+    result = call("--epochs", 1)
     assert result.exit_code != 0
     assert "quantise digits-w8a8" in result.stdout
     assert not summary.exists()
