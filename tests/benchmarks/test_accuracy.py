@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import accuracy
 from benchmarks._accuracy_jobs import missing
 from benchmarks._accuracy_plan import FULL, Method, Plan
 from benchmarks._accuracy_report import Estimate, Report
@@ -90,7 +92,9 @@ def test_the_plan_is_what_was_promised() -> None:
 
 
 @pytest.mark.long
-def test_a_small_run_is_kept_and_not_run_again(tmp_path: Path) -> None:
+def test_a_small_run_is_kept_and_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     methods = (
         *(Method(8, 8, False, family) for family in ("dybit", "int")),
         Method(4, 4, False, "minifloat"),
@@ -123,6 +127,10 @@ def test_a_small_run_is_kept_and_not_run_again(tmp_path: Path) -> None:
     content = lost.read_text()
     lost.unlink()
     assert missing(unit, plan, plan.cache(cache)) == [methods[3].name]
+    # Another process would take seconds to start.
+    monkeypatch.setattr(
+        accuracy, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(workers)
+    )
     assert run(tmp_path, cache, plan, workers=1) == measured
     after = {path: path.stat().st_mtime_ns for path in cache.rglob("*.*")}
     assert [path for path in before if after[path] != before[path]] == [lost]
