@@ -37,7 +37,13 @@ from cocotb_tools import config as cocotb_config
 from cocotb_tools.runner import get_runner
 
 from dybit.hw.verilog import emit
-from dybit.sim.toolchain import icarus, tool_version, verilator, verilator_environment
+from dybit.sim.toolchain import (
+    icarus,
+    run_tool,
+    tool_version,
+    verilator,
+    verilator_environment,
+)
 
 __all__ = ["ROOT", "run_bench"]
 
@@ -47,6 +53,16 @@ BENCHES = "tests.hw.cocotb_benches"
 TIMESCALE = ("1ns", "1ps")
 PORTS_ONLY = ("--no-public-flat-rw", "--public-depth", "1")
 """Benches see the ports of the top module; all else Verilator may optimise."""
+
+IN_ONE_PIECE = ("--output-split", "0")
+"""A model cut into files takes twice as long: its headers are compiled anew, for each half."""
+
+HEADER = "precompiled.h"
+PRECOMPILED = f"""\
+{HEADER}.gch: {HEADER}
+\t$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) $(CFG_CXXFLAGS_PCH) $< -o $@
+"""
+"""Makes Verilator's own headers ready with the very options of a model's sources."""
 
 
 def run_bench(
@@ -58,7 +74,6 @@ def run_bench(
     simulator: str = "verilator",
     parameters: Mapping[str, object] | None = None,
     seed: int = 1,
-    optimise: bool = False,
 ) -> int:
     """Emit a component, compile it, run a bench on it and return the vectors it compared.
 
@@ -78,9 +93,6 @@ def run_bench(
         What the bench must know, anything JSON can carry.
     seed
         Seed of ``random`` inside the bench, printed in its log.
-    optimise
-        Compile Verilator's model as it does by itself. Most benches compile for longer than they
-        run, so they go without.
 
     Raises
     ------
@@ -95,8 +107,8 @@ def run_bench(
     benches = [bench] if isinstance(bench, str) else list(bench)
     results, counts, log = (directory / f"{benches[0]}.{end}" for end in ("xml", "counts", "log"))
     counts.write_text("")
-    with _environment(simulator, optimise):
-        build = _build(simulator, name, sources, f"{manifest['content_hash']} {optimise}")
+    with _environment(simulator):
+        build = _build(simulator, name, sources, manifest["content_hash"])
         with contextlib.suppress(RuntimeError, SystemExit):  # the results say what went wrong
             get_runner(simulator).test(
                 test_module=[f"{BENCHES}.{bench}" for bench in benches],
@@ -117,14 +129,15 @@ def run_bench(
 
 
 @contextlib.contextmanager
-def _environment(simulator: str, optimise: bool) -> Iterator[None]:
+def _environment(simulator: str) -> Iterator[None]:
     """Let cocotb find the simulator, and the simulator's Python the benches.
 
     cocotb searches this process's PATH and hands on its module search path; it also ends the
-    process when a bench fails and it sees that pytest runs it.
+    process when a bench fails and it sees that pytest runs it. Models are not optimised: benches
+    compile for longer than they run.
     """
     environment = verilator_environment() if simulator == "verilator" else dict(os.environ)
-    if simulator == "verilator" and not optimise:
+    if simulator == "verilator":
         environment["MAKEFLAGS"] += " OPT_FAST=-O0"
     environment.pop("PYTEST_CURRENT_TEST", None)
     paths = [str(ROOT), *(path for path in sys.path if path)]
@@ -137,15 +150,15 @@ def _build(simulator: str, name: str, sources: list[Path], content: str) -> Path
     tool = verilator() if simulator == "verilator" else icarus()
     version = tool_version(tool, "--version" if simulator == "verilator" else "-V")
     tools = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir), *TIMESCALE]
-    folder = CACHE / f"{simulator}-{name}-{_digest([*tools, *PORTS_ONLY, name, content])}"
+    parts = [*tools, *PORTS_ONLY, *IN_ONE_PIECE, name, content]
+    folder = CACHE / f"{simulator}-{name}-{_digest(parts)}"
     runtime = CACHE / f"{simulator}-runtime-{_digest(tools)}"
     CACHE.mkdir(parents=True, exist_ok=True)
     # Other workers wait for the one that compiles; what is there under its name is complete.
     with (CACHE / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            with _scratch(folder) as scratch:
-                _use_runtime(scratch, runtime)
+            with _scratch(folder) as scratch, _use_runtime(scratch, runtime):
                 _compile(simulator, name, sources, scratch)
                 _keep_runtime(scratch, runtime)
     return folder
@@ -157,7 +170,7 @@ def _compile(simulator: str, name: str, sources: list[Path], folder: Path) -> No
         get_runner(simulator).build(
             sources=sources,
             hdl_toplevel=name,
-            build_args=PORTS_ONLY if simulator == "verilator" else (),
+            build_args=[*PORTS_ONLY, *IN_ONE_PIECE] if simulator == "verilator" else (),
             build_dir=folder,
             timescale=TIMESCALE,
             always=True,
@@ -167,26 +180,39 @@ def _compile(simulator: str, name: str, sources: list[Path], folder: Path) -> No
         raise AssertionError(f"{simulator} refused {name}:\n{log.read_text()}") from error
 
 
-def _use_runtime(build: Path, runtime: Path) -> None:
-    """Provide the objects of Verilator's own sources, as `_keep_runtime` left them.
+@contextlib.contextmanager
+def _use_runtime(build: Path, runtime: Path) -> Iterator[None]:
+    """Provide the objects and headers of Verilator's own, as `_keep_runtime` left them.
 
     They are most of the time to compile a small model, and the same for every one. A date in
-    the future keeps make from holding them for older than the makefile, yet to be written.
+    the future keeps make from holding objects for older than the makefile, yet to be written.
     """
     tomorrow = time.time() + 86400
     for part in runtime.glob("*.o"):
         os.utime(shutil.copy(part, build), (tomorrow, tomorrow))
+    flags = os.environ.get("MAKEFLAGS", "")
+    if (runtime / f"{HEADER}.gch").exists():
+        for part in runtime.glob(f"{HEADER}*"):
+            (build / part.name).symlink_to(part.resolve())
+        flags += f" USER_CPPFLAGS=-include{HEADER}"
+    with mock.patch.dict(os.environ, {"MAKEFLAGS": flags}):
+        yield
 
 
 def _keep_runtime(build: Path, runtime: Path) -> None:
-    """Keep the objects of Verilator's own sources for the models to come.
+    """Keep the objects of Verilator's own sources, and its headers, for the models to come.
 
     cocotb's main program, ``verilator.o``, is not one of them: it holds the model.
     """
     parts = list(build.glob("verilated*.o"))
     if parts and not runtime.exists():
+        headers = [f'#include "{name}.h"\n' for name in ("verilated", "verilated_vpi")]
+        (build / HEADER).write_text("".join(headers))
+        (build / "precompiled.mk").write_text(PRECOMPILED)
+        make = ["make", "-C", build, "-f", "Vtop.mk", "-f", "precompiled.mk", f"{HEADER}.gch"]
+        run_tool(make, build / "precompiled.log")
         with _scratch(runtime) as scratch:
-            for part in parts:
+            for part in [*parts, *build.glob(f"{HEADER}*")]:
                 shutil.copy(part, scratch)
 
 

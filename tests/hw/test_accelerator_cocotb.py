@@ -38,7 +38,13 @@ pytestmark = [pytest.mark.rtl, pytest.mark.cocotb]
 
 
 def run(
-    design: str, benches: str | tuple[str, ...], folder: Path, simulator: str, seed: int, scale: int
+    design: str,
+    benches: str | tuple[str, ...],
+    folder: Path,
+    simulator: str,
+    seed: int,
+    scale: int,
+    resets: int = 6,
 ) -> int:
     """Run benches on a design, each `scale` times as long; return the bytes they compared."""
     print(f"seed {seed}")
@@ -56,6 +62,7 @@ def run(
             "offsets": {register.name: register.offset for register in REGISTERS},
             "rules": list(CHECKS),
             "scale": scale,
+            "resets": resets,
         },
     )
 
@@ -70,7 +77,8 @@ def test_icarus(
     tmp_path: Path, vectors: Callable[[str, int], None], debian_tool: Callable[[str], str]
 ) -> None:
     debian_tool("iverilog")
-    vectors("accelerator 4x4, cocotb, icarus", run("4x4", RUNS, tmp_path, "icarus", 2, 1))
+    count = run("4x4", RUNS, tmp_path, "icarus", 2, 1, resets=2)
+    vectors("accelerator 4x4, cocotb, icarus", count)
 
 
 @pytest.mark.full

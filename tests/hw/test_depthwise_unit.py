@@ -68,19 +68,19 @@ def run(
 @pytest.mark.parametrize("name", UNITS)
 def test_in_amaranth(name: str, tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
     # Large kernels make for many cycles.
-    groups = 60 // UNITS[name][1]
+    groups = 36 // UNITS[name][1]
     run(name, "amaranth", groups, tmp_path, vectors)
 
 
 def test_compiled(tmp_path: Path, vectors: Callable[[str, int], None]) -> None:
-    run("8x4-all", "compiled", 400, tmp_path, vectors)
+    run("8x4-all", "compiled", 200, tmp_path, vectors)
 
 
 @pytest.mark.parametrize("name", ["4x4-W8A8-W4A4-W2A2", "8x4-esb-lut"])
 def test_groups_follow_each_other_without_an_idle_cycle(
     name: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
-    traffic = run(name, "amaranth", 40, tmp_path, vectors, dense=True)
+    traffic = run(name, "amaranth", 24, tmp_path, vectors, dense=True)
     assert traffic.idle == 0
     assert traffic.modes == set(range(len(traffic.array.modes)))
 

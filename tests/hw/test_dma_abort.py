@@ -19,7 +19,7 @@ BASE = 0x12_3456_0000
 SIZE = 1 << 14
 CONTENTS = random.Random(1).randbytes(SIZE)
 EMPTY = random.Random(2).randbytes(SIZE)
-ABORTS = 16
+ABORTS = 10
 
 
 def transfers(choose: random.Random, number: int) -> list[Transfer]:

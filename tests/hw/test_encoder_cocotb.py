@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,12 @@ BUILDS = {
 }
 
 
-@pytest.mark.parametrize("name", BUILDS)
+# Icarus, many times slower, runs the largest build of each family.
+@pytest.mark.parametrize(
+    ("simulator", "name"),
+    [*product(["verilator"], BUILDS), *product(["icarus"], ["248", "esb_k2_k4"])],
+    indirect=["simulator"],
+)
 def test_encoder(
     name: str,
     simulator: str,

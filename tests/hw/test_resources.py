@@ -1,6 +1,7 @@
 """Resource counts: what is known by hand, and that blocks add up to the whole."""
 
 import json
+from functools import cache
 
 import pytest
 from amaranth import *
@@ -14,18 +15,23 @@ from tests.hw.verilog_designs import Counter, Mixer
 
 
 class Known(wiring.Component):
-    """One DSP block with its registers, a 36-kbit and an 18-kbit memory, a 5-bit register."""
+    """A DSP block for a product of such factors, 36 and 18 kbit of memory, a 5-bit register."""
 
-    a: In(signed(18))
-    b: In(signed(18))
-    i: In(5)
-    address: In(10)
-    data: In(36)
-    write: In(1)
-    product: Out(signed(36))
-    o: Out(5)
-    wide: Out(36)
-    narrow: Out(18)
+    def __init__(self, bits=18):
+        super().__init__(
+            {
+                "a": In(signed(bits)),
+                "b": In(signed(bits)),
+                "i": In(5),
+                "address": In(10),
+                "data": In(36),
+                "write": In(1),
+                "product": Out(signed(2 * bits)),
+                "o": Out(5),
+                "wide": Out(36),
+                "narrow": Out(18),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -43,6 +49,21 @@ class Known(wiring.Component):
         return m
 
 
+@pytest.fixture(scope="module", autouse=True)
+def synthesised_once():
+    """Let tests that count the same design share its synthesis, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources, "synthesise", cache(resources.synthesise))
+        yield
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("counter")
+    emit(Counter(24), "counter", directory)
+    return directory
+
+
 def test_what_is_known_by_hand(tmp_path):
     emit(Known(), "known", tmp_path)
     total = count_resources(tmp_path)["total"]
@@ -50,11 +71,10 @@ def test_what_is_known_by_hand(tmp_path):
     assert 5 <= total["ff"] <= 5 + 36  # the product's register may sit in the DSP block
 
 
-def test_a_counter_takes_its_bits(tmp_path):
-    emit(Counter(9), "counter", tmp_path)
-    report = count_resources(tmp_path)
-    assert report["total"]["ff"] == 9
-    assert 9 <= report["total"]["lut"] <= 18
+def test_a_counter_takes_its_bits(counter):
+    report = count_resources(counter)
+    assert report["total"]["ff"] == 24
+    assert 24 <= report["total"]["lut"] <= 48
     assert report["total"]["dsp"] == report["total"]["bram"] == 0
 
 
@@ -90,22 +110,20 @@ def test_what_is_dissolved_counts_as_its_parents(tmp_path):
 
 
 def test_a_product_without_dsp_blocks_is_built_from_luts(tmp_path):
-    emit(Known(), "known", tmp_path)
+    emit(Known(10), "known", tmp_path)
     total = count_resources(tmp_path, blocks=(), dsp=False)["total"]
     assert (total["dsp"], total["bram"]) == (0, 1.5)
-    # A product has 18 x 18 partial bits; a LUT and its carry add two of them.
-    assert total["lut"] > 18 * 18 / 2
+    # A product has 10 x 10 partial bits; a LUT and its carry add two of them.
+    assert total["lut"] > 10 * 10 / 2
 
 
-def test_carries_and_depth_of_a_counter(tmp_path):
-    emit(Counter(24), "counter", tmp_path)
-    report = count_resources(tmp_path)
+def test_carries_and_depth_of_a_counter(counter):
+    report = count_resources(counter)
     assert report["total"]["carry"] == 24 / 8
     assert report["depth"] == report["blocks"][0]["depth"] == [{"lut": 1, "carry": 1, "dsp": 0}]
 
 
-def test_a_cell_nobody_weighed_is_refused(tmp_path, monkeypatch):
-    emit(Counter(4), "counter", tmp_path)
+def test_a_cell_nobody_weighed_is_refused(counter, monkeypatch):
     monkeypatch.delitem(resources._CELLS, "FDRE")
     with pytest.raises(ValueError, match=r"^Cells must be of a known kind, not 'FDRE'$"):
-        count_resources(tmp_path)
+        count_resources(counter)

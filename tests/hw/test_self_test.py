@@ -20,6 +20,7 @@ from dybit.hw.verilog import emit
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import ConfigError
 from dybit.scripts.self_test import expected_signatures, run_job, words
+from dybit.sim.library import Effort
 from dybit.sim.verilated import CompiledModel
 from tests.hw.array_vectors import array_config
 from tests.hw.self_tests import TINY, serial_text
@@ -53,7 +54,7 @@ class Bench:
         return f"{name} {vectors:08X} vectors, signature {self.expected[index]:016X} {verdict}\r\n"
 
     def run(self, inject: Callable[[int], npt.ArrayLike] | None = None) -> dict[str, Any]:
-        with CompiledModel(self.directory) as model:
+        with CompiledModel(self.directory, effort=Effort.LOW) as model:
             model.reset()
             cycles = 20000
             stimulus = model.stimulus(cycles)

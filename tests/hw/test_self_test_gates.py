@@ -19,6 +19,7 @@ from dybit.hw.yosys import run_yosys
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.config import QuantConfig
 from dybit.scripts.self_test import expected_signatures
+from dybit.sim.library import Effort
 from dybit.sim.verilated import CompiledModel
 from tests.hw.self_tests import TINY, serial_text
 
@@ -89,7 +90,7 @@ def netlist(array: ArrayConfig, rounds: int, directory: Path) -> CompiledModel:
     assert set(re.findall(r"^  ([A-Z]\w+) [#\\\w(]", text, re.MULTILINE)) == {
         "CCU2C", "L6MUX21", "LUT4", "MULT18X18D", "PFUMX", "TRELLIS_DPR16X4", "TRELLIS_FF",
     }  # fmt: skip
-    return CompiledModel(directory)
+    return CompiledModel(directory, effort=Effort.LOW)
 
 
 def check(model: CompiledModel, modes: int, cycles: int) -> None:

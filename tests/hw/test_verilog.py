@@ -19,6 +19,7 @@ from amaranth.lib.wiring import In, Out
 from dybit.hw.units import unit_name
 from dybit.hw.verilog import PORT_WAIVERS, WAIVERS, emit
 from dybit.hw.yosys import YosysError, run_yosys
+from dybit.sim.library import Effort
 from dybit.sim.toolchain import ToolFailed
 from dybit.sim.verilated import CompiledModel
 from tests.hw.players import play
@@ -83,7 +84,7 @@ def test_emitted_verilog_equals_the_design_and_amaranths_own(tmp_path, vectors):
     (own / "manifest.json").write_text(json.dumps(manifest))
     traces = []
     for directory in (own, tmp_path / "shared" / "verilog"):
-        with CompiledModel(directory) as model:
+        with CompiledModel(directory, effort=Effort.LOW) as model:
             model.reset()
             stimulus = model.stimulus(CYCLES)
             for port, values in inputs.items():

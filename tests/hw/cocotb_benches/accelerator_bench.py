@@ -90,9 +90,9 @@ class Bench:
         self.reads = FaultyRead(bus.read, *clock, size=SIZE, faults=faults[0])
         memory = {"size": SIZE, "mem": self.reads.mem}
         self.writes = FaultyWrite(bus.write, *clock, **memory, faults=faults[1])
-        for model in (self.reads, self.writes):
-            model.log.setLevel(logging.WARNING)  # a line for each burst takes longer than the burst
         self.host = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), dut.clk, dut.rst)
+        for model in (self.reads, self.writes, self.host.write_if, self.host.read_if):
+            model.log.setLevel(logging.WARNING)  # a line for each burst takes longer than the burst
         self.outstanding = 0
         self.expected = bytearray(random.randbytes(SIZE))
         self.reads.write(0, self.expected)

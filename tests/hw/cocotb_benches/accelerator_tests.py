@@ -43,7 +43,7 @@ async def layers(dut: Any) -> None:
     for round_ in range(3 * SCALE):
         device.pause(0.4 * (round_ % 3))
         room = empty_shelf()
-        await device.run(drawn(room, random.randint(3, 6)), room)
+        await device.run(drawn(room, random.randint(2, 4)), room)
 
 
 @cocotb.test()
@@ -86,7 +86,7 @@ async def counted(dut: Any) -> None:
     assert set((await counters(device)).values()) == {0}
     for _ in range(2):
         room = empty_shelf()
-        jobs = drawn(room, 4)
+        jobs = drawn(room, 3)
         reads, writes = device.reads.beats, device.writes.beats
         await device.run(jobs, room)
         found = await counters(device)
@@ -187,7 +187,7 @@ async def reset_in_the_middle(dut: Any) -> None:
     """After a reset at any time registers are as at first, and the next run is as any."""
     device = Bench(dut)
     await device.begin()
-    for _ in range(6 * SCALE):
+    for _ in range(bench.PARAMETERS["resets"] * SCALE):
         device.pause(random.choice([0.0, 0.5]))
         room = empty_shelf()
         jobs = drawn(room, 3)
