@@ -28,7 +28,6 @@ from dybit.scripts.verilog import TOP, emit_array
 from dybit.sim import golden
 from dybit.sim.engine import MatrixEngine as Engine
 from dybit.sim.engine import Requantization
-from dybit.sim.library import Effort
 from dybit.sim.player import PlayerPort
 from dybit.sim.toolchain import ToolMissing, icarus, usable_cores
 from dybit.sim.verilated import CompiledModel, Stimulus
@@ -76,7 +75,7 @@ class Recorder(CompiledModel):
     """A model that remembers what it played."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, effort=Effort.HIGH)
+        super().__init__(directory)
         self.played: list[tuple[Words, Words]] = []
 
     def play(self, stimulus: Stimulus | Words) -> Words:
@@ -187,7 +186,7 @@ def runner_rate(design: Path, job: Job, instances: int) -> float:
         return np.array_equal(model.play(job.words) & job.meant, job.trace)
 
     best = float("inf")
-    with CompiledModel(design, effort=Effort.HIGH) as model, ThreadPoolExecutor(instances) as pool:
+    with CompiledModel(design) as model, ThreadPoolExecutor(instances) as pool:
         models = [model, *(model.twin() for _ in range(instances - 1))]
         for each in models:
             each.reset()
@@ -200,7 +199,7 @@ def runner_rate(design: Path, job: Job, instances: int) -> float:
 
 def engine_rate(design: Path) -> float:
     """Return the cycles a second of long products, from matrices to matrices."""
-    with CompiledModel(design, effort=Effort.HIGH) as model:
+    with CompiledModel(design) as model:
         engine = Engine(model)
         products = [operands(bits, pixels) for bits, pixels in ((8, 2048), (4, 4096))]
         best = float("inf")

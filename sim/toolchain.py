@@ -17,6 +17,7 @@ __all__ = [
     "ToolFailed",
     "ToolMissing",
     "icarus",
+    "native_target",
     "run_tool",
     "tool_version",
     "usable_cores",
@@ -135,6 +136,12 @@ def usable_cores() -> int:
 def tool_version(tool: Path, option: str = "--version") -> str:
     """Return the first line a tool prints about its version."""
     return _answer([tool, option]).partition("\n")[0]
+
+
+@cache
+def native_target(compiler: Path) -> str:
+    """Return what a compiler of the GCC makes of ``-march=native`` here."""
+    return _answer([compiler, "-march=native", "-Q", "--help=target"])
 
 
 def _answer(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> str:

@@ -176,7 +176,7 @@ class CompiledModel:
         self,
         directory: str | Path,
         trace: str | Path | None = None,
-        effort: Effort = Effort.MEDIUM,
+        effort: Effort = Effort.HIGH,
     ) -> None:
         directory = Path(directory)
         self.manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text())

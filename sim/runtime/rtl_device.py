@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dybit.sim.board_driver import Array, RegisterDevice
-from dybit.sim.library import build_library
+from dybit.sim.library import Effort, build_library
 from dybit.sim.runtime.host import HOST_OPERATIONS
 from dybit.sim.runtime.memory import PAGE, Memory
 from dybit.sim.verilated import check_content
@@ -49,6 +49,8 @@ class RtlDevice(RegisterDevice):
         VCD file to write every cycle to; such a model is slower, and built apart.
     origin : int
         Where the accelerator sees the memory's first byte; for the host it is always at 0.
+    effort : Effort
+        How long to compile it.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class RtlDevice(RegisterDevice):
         latency: int = 40,
         trace: str | Path | None = None,
         origin: int = 0,
+        effort: Effort = Effort.HIGH,
     ) -> None:
         directory = Path(directory)
         super().__init__(directory)
         files = [directory / name for name in self.manifest["verilog"]]
         check_content(files, self.manifest["content_hash"], directory)
-        path = build_library(files, self.manifest, trace is not None, HOST.read_text())
+        host = HOST.read_text()
+        path = build_library(files, self.manifest, trace is not None, host, effort)
         self._library = _library(path)
         self._handle: int | None = self._library.accelerator_open(
             None if trace is None else str(trace).encode(), latency

@@ -74,6 +74,7 @@ def run_bench(
     simulator: str = "verilator",
     parameters: Mapping[str, object] | None = None,
     seed: int = 1,
+    optimise: bool = False,
 ) -> int:
     """Emit a component, compile it, run a bench on it and return the vectors it compared.
 
@@ -93,6 +94,8 @@ def run_bench(
         What the bench must know, anything JSON can carry.
     seed
         Seed of ``random`` inside the bench, printed in its log.
+    optimise
+        Compile for speed, which takes longer than most benches run.
 
     Raises
     ------
@@ -107,8 +110,8 @@ def run_bench(
     benches = [bench] if isinstance(bench, str) else list(bench)
     results, counts, log = (directory / f"{benches[0]}.{end}" for end in ("xml", "counts", "log"))
     counts.write_text("")
-    with _environment(simulator):
-        build = _build(simulator, name, sources, manifest["content_hash"])
+    with _environment(simulator, optimise):
+        build = _build(simulator, name, sources, manifest["content_hash"], optimise)
         with contextlib.suppress(RuntimeError, SystemExit):  # the results say what went wrong
             get_runner(simulator).test(
                 test_module=[f"{BENCHES}.{bench}" for bench in benches],
@@ -129,27 +132,33 @@ def run_bench(
 
 
 @contextlib.contextmanager
-def _environment(simulator: str) -> Iterator[None]:
+def _environment(simulator: str, optimise: bool) -> Iterator[None]:
     """Let cocotb find the simulator, and the simulator's Python the benches.
 
     cocotb searches this process's PATH and hands on its module search path; it also ends the
-    process when a bench fails and it sees that pytest runs it. Models are not optimised: benches
-    compile for longer than they run.
+    process when a bench fails and it sees that pytest runs it.
     """
     environment = verilator_environment() if simulator == "verilator" else dict(os.environ)
     if simulator == "verilator":
-        environment["MAKEFLAGS"] += " OPT_FAST=-O0"
+        environment["MAKEFLAGS"] += f" OPT_FAST={'-O2' if optimise else '-O0'}"
     environment.pop("PYTEST_CURRENT_TEST", None)
     paths = [str(ROOT), *(path for path in sys.path if path)]
     with mock.patch.dict(os.environ, environment, clear=True), mock.patch("sys.path", paths):
         yield
 
 
-def _build(simulator: str, name: str, sources: list[Path], content: str) -> Path:
+def _build(simulator: str, name: str, sources: list[Path], content: str, optimise: bool) -> Path:
     """Return the folder of the compiled simulation, compiling it unless it is there."""
     tool = verilator() if simulator == "verilator" else icarus()
     version = tool_version(tool, "--version" if simulator == "verilator" else "-V")
-    tools = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir), *TIMESCALE]
+    tools = [
+        simulator,
+        version,
+        cocotb.__version__,
+        str(cocotb_config.libs_dir),
+        *TIMESCALE,
+        optimise,
+    ]
     parts = [*tools, *PORTS_ONLY, *IN_ONE_PIECE, name, content]
     folder = CACHE / f"{simulator}-{name}-{_digest(parts)}"
     runtime = CACHE / f"{simulator}-runtime-{_digest(tools)}"

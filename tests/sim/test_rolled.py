@@ -1,0 +1,187 @@
+"""Rolled designs: what becomes a loop, and that it computes what the design does."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from dybit.hw.verilog import emit
+from dybit.quant.config import QuantConfig
+from dybit.scripts.verilog import emit_array
+from dybit.sim.library import Effort
+from dybit.sim.rolled import MINIMUM, roll
+from dybit.sim.verilated import CompiledModel
+
+CYCLES = 400
+
+
+class Cell(wiring.Component):
+    """Registers with and without conditions, a product with signs, a table, words of all sizes."""
+
+    def __init__(self):
+        super().__init__(
+            {
+                "enable": In(1),
+                "clear": In(1),
+                "wide": In(130),
+                "value": In(signed(7)),
+                "sum": Out(signed(20)),
+                "mixed": Out(70),
+                "total": Out(33),
+                "seen": Out(3, init=5),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        index = self.wide[3:7]
+        looked_up = Signal(9)
+        with m.Switch(index):
+            for code in range(16):
+                with m.Case(code):
+                    m.d.comb += looked_up.eq(code * code + 31 * code)
+        kept = Signal(signed(13), init=-3)
+        product = Signal(signed(20))
+        m.d.comb += product.eq(kept * self.value)
+        with m.If(self.enable):
+            m.d.sync += kept.eq(kept + self.value - looked_up)
+        with m.If(self.clear):
+            m.d.sync += kept.eq(self.wide[100:113].as_signed() >> self.wide[:3])
+        m.d.sync += [
+            self.sum.eq(Mux(self.enable, product, ~product)),
+            self.mixed.eq(Cat(self.wide[64:128], self.wide[0:6])),
+            self.seen.eq(self.seen + (kept < 0)),
+        ]
+        m.d.comb += self.total.eq(Cat(kept, self.mixed[60:70], self.seen, Const(1, 7)))
+        return m
+
+
+class Through(Cell):
+    """Shows an input in the same cycle."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.seen.eq(self.seen + self.enable)
+        m.d.comb += self.sum.eq(self.value + self.seen)
+        return m
+
+
+class Remembering(Cell):
+    """Has a memory."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = memory.Memory(shape=20, depth=8, init=[3, 1])
+        read, write = words.read_port(), words.write_port()
+        m.d.comb += [read.addr.eq(self.wide[:3]), self.sum.eq(read.data)]
+        m.d.comb += [
+            write.addr.eq(self.wide[3:6]),
+            write.data.eq(self.value),
+            write.en.eq(self.enable),
+        ]
+        return m
+
+
+class Chain(wiring.Component):
+    """Cells of which each sees the one before it."""
+
+    def __init__(self, cell, copies):
+        self.cells = [cell() for _ in range(copies)]
+        super().__init__(
+            {
+                "enable": In(copies),
+                "clear": In(1),
+                "wide": In(130),
+                "value": In(signed(7)),
+                "seen": Out(3 * copies),
+                "sum": Out(20 * copies),
+                "total": Out(33 * copies),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        value, wide = self.value, self.wide
+        for number, cell in enumerate(self.cells):
+            m.submodules[f"cell_{number}"] = cell
+            m.d.comb += [
+                cell.enable.eq(self.enable[number]),
+                cell.clear.eq(self.clear if number else ~self.clear),
+                cell.wide.eq(wide),
+                cell.value.eq(value),
+                self.seen.word_select(number, 3).eq(cell.seen),
+                self.sum.word_select(number, 20).eq(cell.sum),
+                self.total.word_select(number, 33).eq(cell.total),
+            ]
+            value, wide = cell.sum[3:10], Cat(cell.mixed, wide[70:])
+        return m
+
+
+def rolled_modules(directory, tmp_path):
+    """Return the names of the loops that a design is given."""
+    manifest = json.loads((directory / "manifest.json").read_text())
+    files = [directory / name for name in manifest["verilog"]]
+    names = {path.stem for path in roll(files, manifest["top"], tmp_path)}
+    return sorted(names - {path.stem for path in files})
+
+
+def compare(directory, tmp_path, vectors):
+    """Play random vectors on a design as it is, which a trace needs, and rolled."""
+    seed = zlib.crc32(directory.name.encode())
+    random = np.random.default_rng(seed)
+    print(f"seed {seed}")
+    models = CompiledModel(directory), CompiledModel(directory, tmp_path / "t.vcd", Effort.LOW)
+    with models[0] as rolled, models[1] as plain:
+        stimulus = rolled.stimulus(CYCLES)
+        for name, port in rolled.inputs.items():
+            words = random.integers(0, 1 << 32, (CYCLES, port.words), np.uint32)
+            if name == "rst":
+                words = np.uint32(random.random((CYCLES, 1)) < 0.02)
+            elif port.width % 32:
+                words[:, -1] &= (1 << port.width % 32) - 1
+            stimulus.words[:, port.offset : port.offset + port.words] = words
+        np.testing.assert_array_equal(rolled.play(stimulus), plain.play(stimulus))
+    vectors("rolled designs", CYCLES)
+
+
+@pytest.mark.parametrize("copies", [MINIMUM, 7])
+def test_a_chain_of_cells_is_a_loop_and_computes_the_same(copies, tmp_path, vectors):
+    emit(Chain(Cell, copies), "chain", tmp_path / "design")
+    assert rolled_modules(tmp_path / "design", tmp_path) == ["chain_chain_cell"]
+    compare(tmp_path / "design", tmp_path, vectors)
+
+
+@pytest.mark.parametrize("cell", [Through, Remembering])
+def test_what_a_loop_does_not_express_stays(cell, tmp_path, vectors):
+    emit(Chain(cell, 5), "chain", tmp_path / "design")
+    assert rolled_modules(tmp_path / "design", tmp_path) == []
+    compare(tmp_path / "design", tmp_path, vectors)
+
+
+def test_a_few_copies_are_no_loop(tmp_path):
+    emit(Chain(Cell, MINIMUM - 1), "chain", tmp_path / "design")
+    assert rolled_modules(tmp_path / "design", tmp_path) == []
+
+
+def test_files_of_several_modules_are_returned_as_they_are(tmp_path):
+    emit(Chain(Cell, 5), "chain", tmp_path / "design")
+    whole = tmp_path / "whole.v"
+    whole.write_text("".join(path.read_text() for path in (tmp_path / "design").glob("*.v")))
+    assert roll([whole], "chain", tmp_path) == [whole]
+
+
+def test_an_array_is_loops_over_elements_decoders_and_requantizers(tmp_path, vectors):
+    config = QuantConfig.load("configs/digits-mixed.toml")
+    small = config.array.model_copy(update={"rows": 4, "columns": 4})
+    emit_array(small, tmp_path / "design")
+    loops = rolled_modules(tmp_path / "design", tmp_path)
+    assert loops == [
+        "dybit_dybit_requantizer",
+        *(f"dybit_systolic_array_dybit_mp_decoder{number}" for number in ("", "_2")),
+        "dybit_systolic_array_dybit_processing_element",
+    ]
+    compare(tmp_path / "design", tmp_path, vectors)
