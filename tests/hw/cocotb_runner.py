@@ -151,14 +151,8 @@ def _build(simulator: str, name: str, sources: list[Path], content: str, optimis
     """Return the folder of the compiled simulation, compiling it unless it is there."""
     tool = verilator() if simulator == "verilator" else icarus()
     version = tool_version(tool, "--version" if simulator == "verilator" else "-V")
-    tools = [
-        simulator,
-        version,
-        cocotb.__version__,
-        str(cocotb_config.libs_dir),
-        *TIMESCALE,
-        optimise,
-    ]
+    tools = [simulator, version, cocotb.__version__, str(cocotb_config.libs_dir), *TIMESCALE]
+    tools.append(f"optimise={optimise}")
     parts = [*tools, *PORTS_ONLY, *IN_ONE_PIECE, name, content]
     folder = CACHE / f"{simulator}-{name}-{_digest(parts)}"
     runtime = CACHE / f"{simulator}-runtime-{_digest(tools)}"
