@@ -56,6 +56,8 @@ _CLOCK = re.compile(r"^  input clk;", re.MULTILINE)
 _MEMORY = re.compile(r"^  reg \[.*\] \w+ \[", re.MULTILINE)
 _WORD = re.compile(r"(?P<table>\w+)\[\d+\] = (?P<value>\S+);")
 _CHOICE = re.compile(r"(?P<condition>\S+) \? (?P<yes>.+) : (?P<no>.+)")
+# In a wider word, the copies of the sign above the value's own bits would be shifted into them.
+_LOGICAL = re.compile(r"\$signed\([^()]*\) >> ")
 _IGNORED = re.compile(r"|initial begin|end|endmodule|module .*|/\*.*")
 _NAME = re.compile(r"(?<![\w'$])[A-Za-z_]\w*")
 _WHOLE = re.compile(rf"{_NAME.pattern}(?!\w|\[)")
@@ -126,6 +128,8 @@ def _parse(text: str) -> _Copy:
                 (copy.inputs if kind == "input" else copy.outputs).append(name)
             if match["initial"]:
                 copy.initial[name] = match["initial"]
+        elif _LOGICAL.search(line):
+            raise _CannotRoll(line)
         elif match := _ASSIGNMENT.fullmatch(line):
             copy.values.setdefault(match["name"], []).append((match["target"], match["value"]))
         elif match := _WORD.fullmatch(line):
@@ -204,6 +208,11 @@ def _rolled(name: str, copy: _Copy, copies: int, common: set[str]) -> str:
     def array(signal: str) -> str:
         return f"{'next' if signal in shown else 'all'}_{signal}"
 
+    names = {"n", "advance", "show", *map(array, (*copy.updates, *copy.inputs))}
+    names |= {f"all_{port}" for port in copy.outputs}
+    if taken := names & copy.widths.keys():
+        raise _CannotRoll(f"it has a signal {min(taken)}")
+
     def loop(targets: Iterable[str], stores: Mapping[str, str]) -> list[str]:
         """Return a block's body that computes `targets` for every copy and stores values."""
         cone = [signal for signal in copy.cone(targets) if signal not in common]
@@ -278,6 +287,8 @@ def _replace(
         for port in copy.inputs:
             if not each.get(port):
                 raise _CannotRoll(f"{port} is not connected")
+    if len({each.get("clk") for each in connections}) != 1:
+        raise _CannotRoll("copies have clocks of their own")
 
     common = {port for port in copy.inputs if len({each[port] for each in connections}) == 1}
     rolled = _rolled(rolled_name, copy, len(instances), common)

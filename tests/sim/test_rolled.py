@@ -86,6 +86,17 @@ class Remembering(Cell):
         return m
 
 
+class Named(Cell):
+    """Has a signal that is called as the loop's counter."""
+
+    def elaborate(self, platform):
+        m = Module()
+        n = Signal(9)
+        m.d.sync += n.eq(n + self.value)
+        m.d.comb += self.sum.eq(n)
+        return m
+
+
 class Chain(wiring.Component):
     """Cells of which each sees the one before it."""
 
@@ -155,7 +166,7 @@ def test_a_chain_of_cells_is_a_loop_and_computes_the_same(copies, tmp_path, vect
     compare(tmp_path / "design", tmp_path, vectors)
 
 
-@pytest.mark.parametrize("cell", [Through, Remembering])
+@pytest.mark.parametrize("cell", [Through, Remembering, Named])
 def test_what_a_loop_does_not_express_stays(cell, tmp_path, vectors):
     emit(Chain(cell, 5), "chain", tmp_path / "design")
     assert rolled_modules(tmp_path / "design", tmp_path) == []
@@ -185,3 +196,18 @@ def test_an_array_is_loops_over_elements_decoders_and_requantizers(tmp_path, vec
         "dybit_systolic_array_dybit_processing_element",
     ]
     compare(tmp_path / "design", tmp_path, vectors)
+
+
+@pytest.mark.parametrize(("shift", "loops"), [("$signed(kept) >> i", 0), ("kept >> i", 1)])
+def test_a_sign_that_is_shifted_in_is_not_taken_for_a_zero(shift, loops, tmp_path):
+    cell, top = tmp_path / "cell.v", tmp_path / "top.v"
+    cell.write_text(
+        "module cell(clk, i, o);\n  input clk;\n  input [2:0] i;\n  output [6:0] o;\n"
+        "  reg [6:0] kept = 7'h00;\n  always @(posedge clk)\n    kept <= kept - i;\n"
+        f"  reg [6:0] o;\n  always @(posedge clk)\n    o <= {shift};\nendmodule\n"
+    )
+    instances = "".join(
+        f"  cell cell_{k} (\n    .clk(clk),\n    .i(i[{k}]),\n    .o()\n  );\n" for k in range(5)
+    )
+    top.write_text(f"module top(clk, i);\n  input clk;\n  input [4:0] i;\n{instances}endmodule\n")
+    assert len(roll([top, cell], "top", tmp_path)) == 2 + loops
