@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dybit.quant.array_config import ArrayConfig
 from dybit.quant.formats import DyBit, NumberFormat, SignMagnitude
 from dybit.quant.precision import PrecisionMode
-from dybit.sim.schedule import Group, Pass, Schedule, plan
+from dybit.sim.schedule import Schedule, plan
 from dybit.sim.toolchain import usable_cores
 from dybit.sim.verilated import CompiledModel, Stimulus
 
@@ -223,18 +223,8 @@ class MatrixEngine:
             drain_address=np.zeros(cycles, np.uint32),
             drain_lane=np.zeros(cycles, np.uint8),
         )
-        for group in schedule.groups:
-            for step in group.passes:
-                self._stream(ports, job, first, group, step)
-            lanes = np.arange(group.parameters, group.parameters + mode.lanes)
-            ports.parameters_valid[lanes] = 1
-            ports.parameters_lane[lanes] = np.arange(mode.lanes)
-            requests = slice(group.drain, group.drain + group.pixels * mode.lanes)
-            ports.drain_valid[requests] = 1
-            ports.drain_address[requests] = group.address + np.repeat(
-                np.arange(group.pixels), mode.lanes
-            )
-            ports.drain_lane[requests] = np.tile(np.arange(mode.lanes), group.pixels)
+        self._stream(ports, job, first, schedule)
+        self._drain(ports, mode, schedule)
         stimulus = self._set(ports, job, cycles)
         table = self._channel_parameters(mode, job.requantization)
         starts = np.array([group.parameters for group in schedule.groups])
@@ -245,19 +235,43 @@ class MatrixEngine:
             stimulus.set_lanes(f"parameters__{name}", parameters[:, row], bits, at)
         return stimulus
 
-    def _stream(self, ports: _Ports, job: _Job, first: int, group: Group, step: Pass) -> None:
-        rows = slice(step.load, step.load + self.array.rows)
+    def _stream(self, ports: _Ports, job: _Job, first: int, schedule: Schedule) -> None:
+        """Set what loads weights and what multiplies vectors with them, all passes at once."""
+        passes = [
+            (
+                *(step.load, step.start, step.k_tile, step.n_tile),
+                *(group.pixels, group.first_pixel, group.address),
+            )
+            for group in schedule.groups
+            for step in group.passes
+        ]
+        load, start, k_tile, n_tile, pixels, first_pixel, address = np.array(passes).T
+        rows = load[:, None] + np.arange(self.array.rows)
         ports.weights_valid[rows] = 1
-        ports.weights[rows] = job.rows[step.k_tile, step.n_tile, ::-1]
-        vectors = slice(step.start, step.start + group.pixels)
-        pixels = slice(first + group.first_pixel, first + group.first_pixel + group.pixels)
-        ports.activations_valid[vectors] = 1
-        ports.activations[vectors] = job.words[pixels, step.k_tile]
-        ports.keep[vectors] = job.keep[pixels, step.k_tile]
-        ports.swap[step.start] = 1
+        ports.weights[rows] = job.rows[k_tile, n_tile, ::-1]
+        number, vector = _counted(pixels)
+        at = start[number] + vector
+        source = first + first_pixel[number] + vector, k_tile[number]
+        ports.activations_valid[at] = 1
+        ports.activations[at] = job.words[source]
+        ports.keep[at] = job.keep[source]
+        ports.swap[start] = 1
         # The tag: the accumulator's address, and above it the flag of the first pass.
-        flag = (step.k_tile == 0) << self._address_bits
-        ports.tag[vectors] = (group.address + np.arange(group.pixels)) | flag
+        flag = (k_tile == 0) << self._address_bits
+        ports.tag[at] = (address[number] + vector) | flag[number]
+
+    def _drain(self, ports: _Ports, mode: PrecisionMode, schedule: Schedule) -> None:
+        """Set what asks for results, pixel by pixel, and for the parameters before them."""
+        groups = [(x.parameters, x.drain, x.address, x.pixels) for x in schedule.groups]
+        parameters, drain, address, pixels = np.array(groups).T
+        lanes = parameters[:, None] + np.arange(mode.lanes)
+        ports.parameters_valid[lanes] = 1
+        ports.parameters_lane[lanes] = np.arange(mode.lanes)
+        number, request = _counted(pixels * mode.lanes)
+        at = drain[number] + request
+        ports.drain_valid[at] = 1
+        ports.drain_address[at] = address[number] + request // mode.lanes
+        ports.drain_lane[at] = request % mode.lanes
 
     @property
     def _address_bits(self) -> int:
@@ -359,6 +373,12 @@ class _Ports:
     drain_valid: NDArray[np.uint8]
     drain_address: NDArray[np.uint32]
     drain_lane: NDArray[np.uint8]
+
+
+def _counted(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each of ``counts[i]`` things the i that it belongs to and its number there."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

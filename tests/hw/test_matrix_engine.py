@@ -33,7 +33,7 @@ ARRAYS = {
         weight_exponent_limit=2,
         activation_exponent_limit=2,
     ),
-    "8x8-W4A4": array_config(8, 8, "W4A4", max_reduction=300, accumulator_depth=64),
+    "8x8-W8A8-W4A4": array_config(8, 8, "W8A8 W4A4", max_reduction=300, accumulator_depth=64),
     "2x2-run-time": array_config(
         2, 2, "W8A8 W4A8 W4A4 W2A2", max_reduction=200, run_time_limits=[2, 3], multiplier="lut"
     ),
@@ -63,7 +63,7 @@ def test_compiled(name: str, compiled: Engines, vectors: Callable[[str, int], No
     vectors("matrix engine, compiled", compared)
 
 
-@pytest.mark.parametrize("name", ["3x2-depth5", "2x3-all", "8x8-W4A4", "3x2-esb"])
+@pytest.mark.parametrize("name", ["3x2-depth5", "2x3-all", "8x8-W8A8-W4A4", "3x2-esb"])
 def test_largest_sums(name: str, compiled: Engines, vectors: Callable[[str, int], None]) -> None:
     engine = compiled(name)
     for mode in engine.array.modes:

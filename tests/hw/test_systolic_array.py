@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,9 @@ ARRAYS = {
 }
 ESB_ARRAYS = esb_arrays(3, 2)
 SIMULATED = ["1x1-all", "5x1-W8A8", "2x3-all", "3x4-W4A4-W2A2", "esb-k0", "esb-k1", "esb-k2"]
-LARGE = pytest.param("12x9-W4A4", marks=pytest.mark.full)
-COMPILED = [*(name for name in ARRAYS if name not in LARGE.values), LARGE]
-COSIMULATED = [
-    *("1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "esb-k2-k6-lut"),
-    pytest.param("8x8-W8A8-W4A4", marks=pytest.mark.full),
-]
+COMPILED = list(ARRAYS)
+COSIMULATED = ["1x5-W4A4", "2x3-all", "4x3-W8A8-W4A4", "esb-k2-k6-lut"]
+LARGE = "8x8-W8A8-W4A4"
 ARRAYS |= ESB_ARRAYS
 
 pytestmark = pytest.mark.rtl
@@ -48,8 +46,17 @@ def test_compiled(case: str, tmp_path: Path, vectors: Callable[[str, int], None]
     run(ARRAYS[case], "compiled", 300, tmp_path, vectors)
 
 
+# Icarus, many times slower, plays the large one in the full suite.
 @pytest.mark.cocotb
-@pytest.mark.parametrize("case", COSIMULATED)
+@pytest.mark.parametrize(
+    ("simulator", "case"),
+    [
+        *product(["verilator", "icarus"], COSIMULATED),
+        ("verilator", LARGE),
+        pytest.param("icarus", LARGE, marks=pytest.mark.full),
+    ],
+    indirect=["simulator"],
+)
 def test_in_cocotb(
     case: str, simulator: str, tmp_path: Path, vectors: Callable[[str, int], None]
 ) -> None:
