@@ -30,7 +30,7 @@ from dybit.sim.toolchain import (
 
 __all__ = ["Effort", "build_kernel", "build_library"]
 
-# Modules are inlined, the default: kept apart (-fno-inline), each instance still has code of its own.
+# Modules are inlined, the default: even apart (-fno-inline) each instance has code of its own.
 _VERILATOR_FLAGS = (
     *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"),
     *("--output-split", "20000", "-Wno-fatal", "-Wno-lint"),
