@@ -48,13 +48,13 @@ _INSTANCE = re.compile(r"^  (\w+) (\w+) \(\n((?:    \.\w+\(.*\),?\n)*)  \);\n", 
 _CONNECTION = re.compile(r"    \.(\w+)\((.*)\),?\n")
 _DECLARATION = re.compile(
     r"(?P<kind>input|output|wire|reg)(?: signed)?(?: \[(?P<last>\d+):0\])? (?P<name>\w+)"
-    r"(?P<depth> \[\d+:0\])?(?: = (?P<initial>.+))?;"
+    r"(?: \[(?P<depth>\d+):0\])?(?: = (?P<initial>.+))?;"
 )
 _ASSIGNMENT = re.compile(r"assign (?P<target>(?P<name>\w+)(?:\[[\d:]+\])?) = (?P<value>.+);")
 _UPDATE = re.compile(r"(?P<name>\w+) <= (?P<value>.+);")
 _CLOCK = re.compile(r"^  input clk;", re.MULTILINE)
-_MEMORY = re.compile(r"^  reg \[.*\] \w+ \[", re.MULTILINE)
-_WORD = re.compile(r"(?P<table>\w+)\[\d+\] = (?P<value>\S+);")
+_MEMORY = re.compile(r"^  reg(?: signed)?(?: \[.*\])? (?!signed )\w+ \[", re.MULTILINE)
+_WORD = re.compile(r"(?P<table>\w+)\[(?P<index>\d+)\] = (?P<value>\S+);")
 _CHOICE = re.compile(r"(?P<condition>\S+) \? (?P<yes>.+) : (?P<no>.+)")
 # In a wider word, the copies of the sign above the value's own bits would be shifted into them.
 _LOGICAL = re.compile(r"\$signed\([^()]*\) >> ")
@@ -80,7 +80,7 @@ class _Copy:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     initial: dict[str, str] = field(default_factory=dict)
-    tables: dict[str, list[str]] = field(default_factory=dict)
+    tables: dict[str, dict[int, str]] = field(default_factory=dict)
     values: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """For each signal the parts assigned and their expressions."""
     updates: dict[str, str] = field(default_factory=dict)
@@ -105,8 +105,7 @@ class _Copy:
             entered.add(name)
             for _, value in self.values.get(name, ()):
                 for source in _NAME.findall(value):
-                    if source != name:
-                        visit(source)
+                    visit(source)
             found[name] = None
 
         for target in targets:
@@ -117,13 +116,15 @@ class _Copy:
 def _parse(text: str) -> _Copy:
     """Take a module as Yosys writes it apart."""
     copy = _Copy()
+    depths: dict[str, int] = {}
     lines = iter(line.strip() for line in text.splitlines())
     for line in lines:
         if match := _DECLARATION.fullmatch(line):
             name, kind = match["name"], match["kind"]
             copy.widths[name] = int(match["last"] or 0) + 1
             if match["depth"]:
-                copy.tables[name] = []
+                copy.tables[name] = {}
+                depths[name] = int(match["depth"]) + 1
             elif kind in ("input", "output"):
                 (copy.inputs if kind == "input" else copy.outputs).append(name)
             if match["initial"]:
@@ -133,11 +134,16 @@ def _parse(text: str) -> _Copy:
         elif match := _ASSIGNMENT.fullmatch(line):
             copy.values.setdefault(match["name"], []).append((match["target"], match["value"]))
         elif match := _WORD.fullmatch(line):
-            copy.tables[match["table"]].append(match["value"])
+            copy.tables[match["table"]][int(match["index"])] = match["value"]
         elif line == "always @(posedge clk)" and (match := _UPDATE.fullmatch(next(lines))):
             copy.updates[match["name"]] = match["value"]
         elif not _IGNORED.fullmatch(line):
             raise _CannotRoll(line)
+    if any(sorted(words) != list(range(depths[x])) for x, words in copy.tables.items()):
+        raise _CannotRoll("a table with gaps")
+    for name, values in copy.values.items():
+        if any(name in _NAME.findall(value) for _, value in values):
+            raise _CannotRoll(f"parts of {name} that depend on each other")
     copy.inputs.remove("clk")
     _name_bits(copy)
     _split_wide_inputs(copy)
@@ -173,6 +179,8 @@ def _split_wide_inputs(copy: _Copy) -> None:
         def part(match: re.Match[str], port: str = port) -> str:
             high, low = int(match[1]), int(match[2] or match[1])
             name = f"{port}_{high}_{low}"
+            if name in copy.widths and name not in copy.parts:
+                raise _CannotRoll(f"it has a signal {name}")
             copy.parts[name] = (port, high, low)
             copy.widths[name] = high - low + 1
             return f"{name}[{high - low}:0]"
@@ -200,35 +208,53 @@ def _rolled(name: str, copy: _Copy, copies: int, common: set[str]) -> str:
 
     Ports are those of a copy as unpacked arrays, `all_` before their names; an input in `common`
     is the same for all, and is an input of the module by its own name.
+
+    Registers advance by blocking assignments, which nothing but their own loop sees. What is seen
+    elsewhere follows by a non-blocking one: whoever samples it at the same edge sees its old value.
     """
     span = f"[0:{copies - 1}]"
-    shown = [port for port in copy.outputs if port in copy.updates]
     direct = [port for port in copy.outputs if port not in copy.updates]
+    through = [port for port in direct if any(x in copy.inputs for x in copy.cone([port]))]
+    settled = [port for port in direct if port not in through]
+    seen = [x for x in copy.updates if x in copy.outputs or x in copy.cone(through)]
+    for signal in copy.cone(through):
+        if signal in copy.inputs and signal not in common:
+            raise _CannotRoll(f"an output depends on {signal} in the same cycle")
+    published = [*seen, *settled]
+    hidden = [x for x in copy.updates if x not in seen]
+    arrays = [port for port in (*copy.inputs, *copy.outputs) if port not in common]
+    taken = {f"all_{x}" for x in (*arrays, *seen, *hidden)} | {f"next_{x}" for x in published}
+    if clash := (taken | {"n", "begin_with", "advance", "show"}) & copy.widths.keys():
+        raise _CannotRoll(f"it has a signal {min(clash)}")
 
     def array(signal: str) -> str:
-        return f"{'next' if signal in shown else 'all'}_{signal}"
+        """Return where the loop that advances a signal keeps it."""
+        return f"next_{signal}[n]" if signal in published else f"all_{signal}[n]"
 
-    names = {"n", "advance", "show", *map(array, (*copy.updates, *copy.inputs))}
-    names |= {f"all_{port}" for port in copy.outputs}
-    if taken := names & copy.widths.keys():
-        raise _CannotRoll(f"it has a signal {min(taken)}")
+    def needs(targets: Iterable[str]) -> list[str]:
+        return [signal for signal in copy.cone(targets) if signal not in common]
 
-    def loop(targets: Iterable[str], stores: Mapping[str, str]) -> list[str]:
-        """Return a block's body that computes `targets` for every copy and stores values."""
-        cone = [signal for signal in copy.cone(targets) if signal not in common]
+    def compute(cone: Iterable[str], advancing: bool = True) -> list[str]:
+        """Return what computes signals, each after its sources, of one copy."""
         lines = []
         for signal in cone:
             if signal in copy.values:
                 lines += _statements(copy, signal)
+            elif signal in copy.updates and advancing:
+                lines.append(f"{signal} = {array(signal)};")
             elif signal in copy.updates or signal in copy.inputs:
-                lines.append(f"{signal} = {array(signal)}[n];")
+                lines.append(f"{signal} = all_{signal}[n];")
             else:
                 raise _CannotRoll(f"nothing drives {signal}")
-        lines += [f"{array(signal)}[n] = {value};" for signal, value in stores.items()]
+        return lines
+
+    def loop(signals: Iterable[str], lines: Iterable[str]) -> list[str]:
+        """Return a block's body that runs statements on its own `signals` for every copy."""
+        signals = list(dict.fromkeys(signals))
         return [
-            *(f"    logic {copy.word(signal)} {signal};" for signal in cone),
+            *(f"    logic {copy.word(signal)} {signal};" for signal in signals),
             # Assigned before the loop, they are local variables to Verilator.
-            *(f"    {signal} = '0;" for signal in cone),
+            *(f"    {signal} = '0;" for signal in signals),
             "    /* verilator unroll_disable */",
             f"    for (int unsigned n = 0; n < {copies}; n++) begin",
             *(f"      {line}" for line in lines),
@@ -243,29 +269,29 @@ def _rolled(name: str, copy: _Copy, copies: int, common: set[str]) -> str:
     ports += [f"output logic {copy.word(port)} all_{port} {span}" for port in copy.outputs]
     lines = [f"module {name}(", ",\n".join(f"  {port}" for port in ports), ");"]
     for table, words in copy.tables.items():
-        listed = f"'{{{', '.join(words)}}}"
-        lines.append(
-            f"  localparam logic {copy.word(table)} {table} [0:{len(words) - 1}] = {listed};"
-        )
-    for register in copy.updates:
-        lines.append(f"  logic {copy.word(register)} {array(register)} {span};")
-    lines.append("  initial begin")
-    for register in copy.updates:
-        start = copy.initial.get(register, "'0")
-        lines.append(f"    for (int n = 0; n < {copies}; n++) {array(register)}[n] = {start};")
-    lines += [*(f"    all_{port} = next_{port};" for port in shown), "  end"]
+        listed = ", ".join(words[index] for index in range(len(words)))
+        size = f"logic {copy.word(table)} {table} [0:{len(words) - 1}]"
+        lines.append(f"  localparam {size} = '{{{listed}}};")
+    internal = [f"all_{x}" for x in (*hidden, *seen) if x not in copy.outputs]
+    for signal in (*internal, *(f"next_{x}" for x in published)):
+        lines.append(f"  logic {copy.word(signal.partition('_')[2])} {signal} {span};")
 
-    sources = {name for value in copy.updates.values() for name in _NAME.findall(value)}
+    settle = [*compute(needs(settled)), *(f"{array(port)} = {port};" for port in settled)]
+    starts = [f"{array(x)} = {copy.initial.get(x, chr(39) + '0')};" for x in copy.updates]
+    lines.append("  initial begin : begin_with")
+    lines += loop(needs(settled), [*starts, *settle])
+    lines += [*(f"    all_{x} = next_{x};" for x in published), "  end"]
+
+    sources = {x for value in copy.updates.values() for x in _NAME.findall(value)}
+    cone = needs(sorted(sources - copy.tables.keys()))
+    stores = [f"{array(x)} = {value};" for x, value in copy.updates.items()]
     lines.append("  always_ff @(posedge clk) begin : advance")
-    lines += loop(sorted(sources - copy.tables.keys()), copy.updates)
-    # Whoever samples an output at this edge sees its old value.
-    lines += [*(f"    all_{port} <= next_{port};" for port in shown), "  end"]
-    if direct:
-        for signal in copy.cone(direct):
-            if signal in copy.inputs and signal not in common:
-                raise _CannotRoll(f"an output depends on {signal} in the same cycle")
-        lines.append("  always_comb begin : show")
-        lines += [*loop(direct, {port: port for port in direct}), "  end"]
+    lines += loop([*cone, *needs(settled)], [*compute(cone), *stores, *settle])
+    lines += [*(f"    all_{x} <= next_{x};" for x in published), "  end"]
+    if through:
+        cone = needs(through)
+        shows = [*compute(cone, advancing=False), *(f"all_{x}[n] = {x};" for x in through)]
+        lines += ["  always_comb begin : show", *loop(cone, shows), "  end"]
     return "\n".join([*lines, "endmodule", ""])
 
 
@@ -273,16 +299,19 @@ def _replace(
     text: str, name: str, rolled_name: str, copy: _Copy, instances: Sequence[re.Match[str]]
 ) -> tuple[str, str]:
     """Return a module whose instances of module `name` are one, and the module of that one."""
+    nets = f"{name}_copies"
+    if nets in text:
+        raise _CannotRoll(f"its parent has a signal {nets}")
     connections = [dict(_CONNECTION.findall(match[3])) for match in instances]
     lines = []
     for port in sorted({port for port, _, _ in copy.parts.values()}):
         for number, each in enumerate(connections):
             lines.append(
-                f"  wire [{copy.widths[port] - 1}:0] {name}__{port}_{number} = {each[port]};"
+                f"  wire [{copy.widths[port] - 1}:0] {nets}__{port}_{number} = {each[port]};"
             )
     for part, (port, high, low) in copy.parts.items():
         for number, each in enumerate(connections):
-            each[part] = f"{name}__{port}_{number}[{high}:{low}]"
+            each[part] = f"{nets}__{port}_{number}[{high}:{low}]"
     for each in connections:
         for port in copy.inputs:
             if not each.get(port):
@@ -294,15 +323,15 @@ def _replace(
     rolled = _rolled(rolled_name, copy, len(instances), common)
     arrays = [port for port in (*copy.inputs, *copy.outputs) if port not in common]
     for port in arrays:
-        lines.append(f"  wire {copy.word(port)} {name}__{port} [0:{len(instances) - 1}];")
+        lines.append(f"  wire {copy.word(port)} {nets}__{port} [0:{len(instances) - 1}];")
         for number, each in enumerate(connections):
             if port in copy.inputs:
-                lines.append(f"  assign {name}__{port}[{number}] = {each[port]};")
+                lines.append(f"  assign {nets}__{port}[{number}] = {each[port]};")
             elif each.get(port):
-                lines.append(f"  assign {each[port]} = {name}__{port}[{number}];")
+                lines.append(f"  assign {each[port]} = {nets}__{port}[{number}];")
     ports = [f".{port}({connections[0][port]})" for port in ("clk", *sorted(common))]
-    ports += [f".all_{port}({name}__{port})" for port in arrays]
-    lines += [f"  {rolled_name} {name}_copies (", ",\n".join(f"    {x}" for x in ports), "  );"]
+    ports += [f".all_{port}({nets}__{port})" for port in arrays]
+    lines += [f"  {rolled_name} {nets} (", ",\n".join(f"    {x}" for x in ports), "  );"]
 
     for match in instances:
         text = text.replace(match[0], "", 1)
@@ -391,6 +420,8 @@ def roll(verilog: Sequence[Path], top: str, directory: Path) -> list[Path]:
         for name, instances in _instances(texts[module], texts).items():
             if name in flat and len(instances) >= MINIMUM:
                 try:
+                    if f"{module}_{name}" in texts:
+                        raise _CannotRoll("another module has its name")
                     copy = _parse((directory / f"{name}_flat.v").read_text())
                     texts[module], rolled = _replace(
                         texts[module], name, f"{module}_{name}", copy, instances

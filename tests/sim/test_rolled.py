@@ -97,6 +97,32 @@ class Named(Cell):
         return m
 
 
+class Parted(Cell):
+    """Has an output whose parts are chosen from each other."""
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = Signal(20)
+        m.d.sync += kept.eq(self.wide)
+        m.d.comb += self.sum[12:16].eq(kept[4:])
+        for part in (2, 1, 0):
+            with m.If(kept[part]):
+                above = self.sum[4 * part + 4 : 4 * part + 8]
+                m.d.comb += self.sum[4 * part : 4 * part + 4].eq(above)
+        return m
+
+
+class Mixed(Cell):
+    """Shows a register, and another with an input."""
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = Signal(20, init=9)
+        m.d.sync += kept.eq(kept + self.value)
+        m.d.comb += [self.sum.eq(kept ^ 1), self.mixed.eq(kept ^ self.clear)]
+        return m
+
+
 class Chain(wiring.Component):
     """Cells of which each sees the one before it."""
 
@@ -129,6 +155,29 @@ class Chain(wiring.Component):
                 self.total.word_select(number, 33).eq(cell.total),
             ]
             value, wide = cell.sum[3:10], Cat(cell.mixed, wide[70:])
+        return m
+
+
+class Feedback(wiring.Component):
+    """What all copies are given depends on what some show, and registers see both."""
+
+    value: In(signed(7))
+    shown: Out(20)
+    given: Out(70)
+
+    def __init__(self):
+        self.cells = [Mixed() for _ in range(5)]
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        clear = Signal()
+        m.d.comb += clear.eq(self.cells[0].sum ^ self.cells[4].sum)
+        for number, cell in enumerate(self.cells):
+            m.submodules[f"cell_{number}"] = cell
+            m.d.comb += cell.clear.eq(clear)
+            m.d.comb += cell.value.eq(self.value >> number)
+        m.d.sync += [self.shown.eq(self.cells[1].sum), self.given.eq(self.cells[0].mixed)]
         return m
 
 
@@ -166,10 +215,16 @@ def test_a_chain_of_cells_is_a_loop_and_computes_the_same(copies, tmp_path, vect
     compare(tmp_path / "design", tmp_path, vectors)
 
 
-@pytest.mark.parametrize("cell", [Through, Remembering, Named])
+@pytest.mark.parametrize("cell", [Through, Remembering, Named, Parted])
 def test_what_a_loop_does_not_express_stays(cell, tmp_path, vectors):
     emit(Chain(cell, 5), "chain", tmp_path / "design")
     assert rolled_modules(tmp_path / "design", tmp_path) == []
+    compare(tmp_path / "design", tmp_path, vectors)
+
+
+def test_what_registers_outside_see_is_what_was_before_the_edge(tmp_path, vectors):
+    emit(Feedback(), "feedback", tmp_path / "design")
+    assert rolled_modules(tmp_path / "design", tmp_path) == ["feedback_feedback_mixed"]
     compare(tmp_path / "design", tmp_path, vectors)
 
 
