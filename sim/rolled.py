@@ -14,10 +14,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dybit.sim.toolchain import run_tool
+from dybit.sim.toolchain import ToolMissing, run_tool
 
 __all__ = ["roll", "rolling"]
 
@@ -371,8 +371,20 @@ def _flatten(modules: Mapping[str, Sequence[Path]], directory: Path) -> None:
 
 
 def rolling() -> str:
-    """Return what `roll` writes depends on beside the design."""
-    return f"{version('pyosys')} {Path(__file__).read_text()}"
+    """Return what `roll` writes depends on beside the design.
+
+    Raises
+    ------
+    ToolMissing
+        If Yosys is not installed.
+    """
+    try:
+        yosys = version("pyosys")
+    except PackageNotFoundError:
+        raise ToolMissing(
+            "Yosys is missing: install it with `pip install 'pyosys>=0.70,<0.71'`"
+        ) from None
+    return f"{yosys} {Path(__file__).read_text()}"
 
 
 def roll(verilog: Sequence[Path], top: str, directory: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dybit.quant.config import QuantConfig
 from dybit.scripts.verilog import emit_array
 from dybit.sim.library import Effort
 from dybit.sim.rolled import MINIMUM, roll
+from dybit.sim.toolchain import ToolMissing
 from dybit.sim.verilated import CompiledModel
 
 CYCLES = 400
@@ -266,3 +268,15 @@ def test_a_sign_that_is_shifted_in_is_not_taken_for_a_zero(shift, loops, tmp_pat
     )
     top.write_text(f"module top(clk, i);\n  input clk;\n  input [4:0] i;\n{instances}endmodule\n")
     assert len(roll([top, cell], "top", tmp_path)) == 2 + loops
+
+
+def test_without_yosys_one_line_says_so(tmp_path, monkeypatch):
+    def version(package):
+        raise PackageNotFoundError(package)
+
+    emit(Chain(Cell, 5), "chain", tmp_path)
+    monkeypatch.setattr("dybit.sim.rolled.version", version)
+    with pytest.raises(
+        ToolMissing, match=r"^Yosys is missing: install it with `pip install [^\n]+$"
+    ):
+        CompiledModel(tmp_path)
