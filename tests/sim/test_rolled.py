@@ -237,9 +237,10 @@ def test_a_few_copies_are_no_loop(tmp_path):
 
 def test_files_of_several_modules_are_returned_as_they_are(tmp_path):
     emit(Chain(Cell, 5), "chain", tmp_path / "design")
-    whole = tmp_path / "whole.v"
-    whole.write_text("".join(path.read_text() for path in (tmp_path / "design").glob("*.v")))
-    assert roll([whole], "chain", tmp_path) == [whole]
+    top, cell = tmp_path / "design/chain.v", tmp_path / "design/chain_cell.v"
+    assert roll([top, cell], "chain", tmp_path) != [top, cell]
+    top.write_text(top.read_text() + "module spare(clk);\n  input clk;\nendmodule\n")
+    assert roll([top, cell], "chain", tmp_path) == [top, cell]
 
 
 def test_an_array_is_loops_over_elements_decoders_and_requantizers(tmp_path, vectors):
